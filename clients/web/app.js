@@ -2,6 +2,7 @@
 
 import { ProblemError, SwitchboardClient, indexedDbStore } from "../js/src/index.js";
 import { Composer } from "./composer.js";
+import { Directory } from "./directory.js";
 import { reconcile } from "./dom.js";
 import { titleCount } from "./format.js";
 import { issueToken, loadConfig } from "./host.js";
@@ -9,7 +10,8 @@ import { avatar, isId } from "./identity.js";
 import { excerpt } from "./markdown.js";
 import { DraftMotion } from "./motion.js";
 import { $, address, route, showToast } from "./page.js";
-import { joinOrCreate } from "./rooms.js";
+import { People } from "./people.js";
+import { idOfName, joinOrCreate } from "./rooms.js";
 import { Scroller } from "./scroller.js";
 import { Sidebar } from "./sidebar.js";
 import { setUpTheme } from "./theme.js";
@@ -21,11 +23,13 @@ import { welcome } from "./welcome.js";
 
 class App {
   #client;
+  #directory;
+  #people;
   #composer = new Composer({
     state: () => ({ enabled: this.#ready && !this.#isArchived, placeholder: this.#placeholder() }),
     onSend: (content, reply) => this.#send(content, reply),
   });
-  #sidebar = new Sidebar((channelId, options) => this.open(channelId, options));
+  #sidebar = new Sidebar((channelId) => this.open(channelId));
   #scroller = new Scroller(() => this.#markRead());
   #journey = new JourneyPanel(new Traces());
   #motion = new DraftMotion(() => this.#growDrafts());
@@ -42,18 +46,20 @@ class App {
   #quotes = new Map();
   #drafts = new Map();
 
-  constructor(config, userId) {
-    this.#client = new SwitchboardClient({
-      userId,
-      rest: config.rest,
-      websocket: config.websocket,
-      token: () => issueToken(userId),
-      store: indexedDbStore(),
-    });
+  constructor(client) {
+    const { userId } = client;
+    this.#client = client;
+    this.#directory = new Directory(client);
     $("welcome").hidden = true;
     $("chat").hidden = false;
     $("me-name").textContent = userId;
     $("me-avatar").append(avatar(userId));
+    this.#people = new People({
+      client,
+      directory: this.#directory,
+      sidebar: this.#sidebar,
+      open: (channelId, options) => this.open(channelId, options),
+    });
     this.#listen();
     this.#showConnection();
   }
@@ -83,6 +89,7 @@ class App {
     $("messages").setAttribute("aria-busy", "true");
     $("loading").hidden = false;
     address({ user: this.#userId, channel: channelId }, push);
+    this.#people.show(null);
     this.#showHeader();
     this.#showSidebar();
     this.#showMessages();
@@ -106,6 +113,7 @@ class App {
     }
     this.#ready = true;
     $("loading").hidden = true;
+    this.#people.show(channelId);
     this.#showHeader();
     this.#showMessages();
     this.#scroller.toUnreadOrEnd();
@@ -118,18 +126,18 @@ class App {
 
   /** Makes the user a member of a channel, unless it is in the list of the user's channels. */
   async #enter(channelId, name) {
-    this.#listed ??= this.#client.loadChannels();
+    this.#listed ??= this.#directory.load();
     await this.#listed.catch((error) => {
       this.#listed = null;
       throw error;
     });
-    if (this.#client.channels.get(channelId)) return;
+    if (this.#directory.get(channelId)) return;
     try {
-      await joinOrCreate(this.#client, channelId, name);
+      await joinOrCreate(this.#directory, channelId, name);
     } catch (error) {
       // Members can read an archived channel.
       if (error.code !== "channel_archived") throw error;
-      await this.#client.loadChannel(channelId);
+      await this.#directory.loadOne(channelId);
     }
   }
 
@@ -137,11 +145,12 @@ class App {
     const client = this.#client;
     client.on("state", () => {
       this.#showConnection();
-      if (client.state.name === "live" && this.#listed) client.loadChannels().catch(() => {});
+      if (client.state.name === "live" && this.#listed) this.#directory.load().catch(() => {});
     });
     client.on("channels", () => {
       this.#showSidebar();
       this.#showHeader();
+      this.#people.refresh();
     });
     client.on("removed", (detail) => this.#onRemoved(detail));
     client.on("read", ({ channelId, seq }) => {
@@ -186,7 +195,7 @@ class App {
     });
     document.addEventListener("keydown", (event) => {
       // In a dialog, Escape closes only the dialog.
-      if (event.key !== "Escape" || $("journey").open) return;
+      if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
       if (this.#sidebar.isOpen) this.#sidebar.toggle(false);
       else if (this.#composer.replyTo) this.#composer.setReply(null);
     });
@@ -209,13 +218,17 @@ class App {
   #onRemoved({ channelId, isDeleted }) {
     if (channelId !== this.#channelId) return;
     this.#ready = false;
-    this.#gone = isDeleted ? "This channel was deleted" : "You were removed from this channel";
+    const farewell = this.#people.farewell(channelId);
+    this.#gone = farewell ?? (isDeleted ? "This channel was deleted" : "You were removed from this channel");
     $("loading").hidden = true;
     $("earlier").hidden = true;
     this.#composer.setReply(null);
+    this.#people.show(null);
     this.#showSidebar();
     this.#showHeader();
-    showToast({ title: this.#shownName, detail: `${this.#gone}.` });
+    const [next] = this.#directory.entries;
+    if (!farewell) showToast({ title: this.#shownName, detail: `${this.#gone}.` });
+    else if (next) this.open(next.channel_id, { name: next.name });
   }
 
   #showMessages() {
@@ -346,7 +359,7 @@ class App {
     button.hidden = !this.#ready || this.#scroller.atEnd;
     button.dataset.new = String(this.#newCount > 0);
     $("newer-text").textContent = this.#newCount > 0 ? `${this.#newCount} new ${this.#newCount === 1 ? "message" : "messages"}` : "To the newest";
-    const { entries } = this.#client.channels;
+    const { entries } = this.#directory;
     const unseen = entries.reduce((sum, channel) => sum + this.#unread(channel), this.#newCount);
     document.title = `${titleCount(unseen)}${this.#name()} · Switchboard`;
   }
@@ -360,11 +373,11 @@ class App {
   // --- around the messages
 
   get #isArchived() {
-    return Boolean(this.#client.channels.get(this.#channelId)?.archived_at);
+    return Boolean(this.#directory.get(this.#channelId)?.archived_at);
   }
 
   #name() {
-    this.#shownName = this.#client.channels.get(this.#channelId)?.name || this.#shownName;
+    this.#shownName = this.#directory.get(this.#channelId)?.name || this.#shownName;
     return this.#shownName || this.#channelId || "";
   }
 
@@ -375,17 +388,17 @@ class App {
 
   /** Returns the number of unread messages in another channel. Those of the open one are counted while it is open. */
   #unread(channel) {
-    return channel.channel_id === this.#channelId ? 0 : this.#client.channels.unread(channel.channel_id);
+    return channel.channel_id === this.#channelId ? 0 : this.#directory.unread(channel.channel_id);
   }
 
   #showSidebar() {
-    const { channels, userId, leftOut } = this.#client;
-    const active = this.#channelId && !this.#gone ? { channel_id: this.#channelId, name: this.#name(), ...channels.get(this.#channelId) } : null;
-    this.#sidebar.show({ channels: channels.entries, active, unread: (channel) => this.#unread(channel), leftOut, userId });
+    const { userId, leftOut } = this.#client;
+    const active = this.#channelId && !this.#gone ? { channel_id: this.#channelId, name: this.#name(), ...this.#directory.get(this.#channelId) } : null;
+    this.#sidebar.show({ channels: this.#directory.entries, active, unread: (channel) => this.#unread(channel), leftOut, userId });
   }
 
   #showHeader() {
-    const channel = this.#client.channels.get(this.#channelId);
+    const channel = this.#directory.get(this.#channelId);
     $("channel-name").textContent = this.#name();
     $("channel-detail").textContent = this.#gone || (channel ? channelDetail(channel) : "");
     this.#composer.refresh();
@@ -401,14 +414,23 @@ class App {
   }
 }
 
+/** Returns the client of a user. It connects when a channel is opened. */
+function clientOf({ rest, websocket }, userId) {
+  return new SwitchboardClient({ userId, rest, websocket, token: () => issueToken(userId), store: indexedDbStore() });
+}
+
 async function start() {
   setUpTheme($("theme"));
   const config = await loadConfig();
   const asked = route();
-  if (isId(asked.user) && isId(asked.channel)) new App(config, asked.user).open(asked.channel, { push: false });
+  if (isId(asked.user) && isId(asked.channel)) new App(clientOf(config, asked.user)).open(asked.channel, { push: false });
   else {
     const complaint = asked.user ? "That name or channel has characters that ids do not have." : "";
-    welcome(asked, complaint, (name, channelId, channelName) => new App(config, name).open(channelId, { name: channelName }));
+    welcome(asked, complaint, async (user, channelId, name) => {
+      const client = clientOf(config, user);
+      const id = channelId || (await idOfName(new Directory(client), name));
+      new App(client).open(id, { name });
+    });
   }
 }
 

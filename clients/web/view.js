@@ -5,6 +5,7 @@ import { dayName, fullTime, shortTime, timeOfDay } from "./format.js";
 import { avatar } from "./identity.js";
 import { excerpt, renderMarkdown } from "./markdown.js";
 import { extras, reactButton } from "./reactions.js";
+import { ROLES, roleText } from "./roles.js";
 import { journeyButton } from "./waterfall.js";
 
 /** Words for the states of a reply that ended early. */
@@ -206,7 +207,7 @@ export function channelRow({ channel, active, unread, userId, onOpen }) {
   const { seq, content, deleted_at: deleted } = channel.last_message ?? {};
   return {
     key: channel.channel_id,
-    version: [channel.name, active, unread, time, seq, content, deleted].join("|"),
+    version: [channel.name, channel.visibility, channel.archived_at, active, unread, time, seq, content, deleted].join("|"),
     render: () =>
       el(
         "li",
@@ -221,13 +222,25 @@ export function channelRow({ channel, active, unread, userId, onOpen }) {
             onclick: () => onOpen(channel.channel_id),
           },
           el("span", { class: "jack", "aria-hidden": "true" }),
-          el("span", { class: "channel-label", text: channel.name || channel.channel_id }),
+          el(
+            "span",
+            { class: "channel-label" },
+            el("span", { dir: "auto", text: channel.name || channel.channel_id }),
+            channel.visibility === "private" ? icon("lock") : null,
+            mark(channel),
+          ),
           time ? el("time", { class: "channel-time", datetime: at.toISOString(), text: time }) : null,
           channel.last_message ? el("span", { class: "channel-preview", text: previewText(channel.last_message, userId) }) : null,
           unread > 0 ? el("span", { class: "count" }, el("span", { text: unread > 99 ? "99+" : String(unread) }), el("span", { class: "visually-hidden", text: " unread" })) : null,
         ),
       ),
   };
+}
+
+/** Returns the words for the lock of a private channel, and the mark of an archived one. */
+function mark({ visibility, archived_at: archived }) {
+  if (archived) return el("span", { class: "tag", text: visibility === "private" ? "archived, private" : "archived" });
+  return visibility === "private" ? el("span", { class: "visually-hidden", text: ", private" }) : null;
 }
 
 function previewText(last, userId) {
@@ -245,12 +258,13 @@ export function beginning(name, isEmpty) {
   ].filter(Boolean);
 }
 
-/** Returns the line below a channel's name: its visibility, its agent, and its id if the name differs. */
+/** Returns the line below a channel's name: its visibility, its agent, the user's role, and its id if the name differs. */
 export function channelDetail(channel) {
   const parts = [channel.visibility === "private" ? "Private" : "Public"];
   if (channel.archived_at) parts.push("archived");
   if (channel.agent?.mode === "always") parts.push("the agent answers");
   if (channel.agent?.mode === "mention") parts.push("the agent answers when mentioned");
+  if (ROLES.indexOf(channel.membership?.role) > 0) parts.push(`you are ${roleText(channel.membership.role)}`);
   if (channel.name && channel.name !== channel.channel_id) parts.push(channel.channel_id);
   return parts.join(" · ");
 }
