@@ -66,7 +66,6 @@ export class Source {
     this.#listeners.add(listener);
     if (!this.#ends) {
       this.#all.set(this.#key, this);
-      this.#isCurrent = false;
       this.#ends = this.#parts.listen();
       this.load();
     }
@@ -82,7 +81,8 @@ export class Source {
     for (const end of this.#ends) end();
     for (const abort of this.#running.values()) abort.abort();
     this.#running.clear();
-    this.#ends = this.error = null;
+    this.#ends = null;
+    this.#isCurrent = false;
     if (this.#all.get(this.#key) === this) this.#all.delete(this.#key);
   };
 

@@ -1,86 +1,11 @@
-// Tests of the hooks, with React in a document and the stack in memory.
+// Tests of what each hook shows and does, with React in a document and the stack in memory.
 
-import "./dom.mjs";
+import { counted, deferred, historyReads, live, mount, probeOf, run, texts } from "./components.mjs";
 import assert from "node:assert/strict";
-import { afterEach, test } from "node:test";
-import { StrictMode, act, createElement, memo, useState } from "react";
-import { createRoot, hydrateRoot } from "react-dom/client";
-import { renderToString } from "react-dom/server";
-import { SwitchboardProvider, useChannels, useClient, useConnection, useMessages, usePresence, useReply, useSend, useTyping } from "../react/index.js";
-import { Stack, problem, settle } from "./stack.mjs";
-
-const roots = [];
-const reported = [];
-const consoleError = console.error;
-console.error = (...args) => reported.push(args.join(" "));
-
-afterEach(async () => {
-  await act(async () => roots.splice(0).forEach((root) => root.unmount()));
-  const errors = reported.splice(0);
-  if (errors.length > 0) consoleError(...errors);
-  assert.deepEqual(errors, [], "React reports nothing");
-});
-
-/** Runs an action, and all that follows from it. */
-const run = (action = () => {}) =>
-  act(async () => {
-    await action();
-    await settle();
-  });
-
-/** Returns a client that counts its listeners. */
-function counted(stack) {
-  const client = stack.client();
-  client.listeners = 0;
-  const on = client.on.bind(client);
-  client.on = (...args) => {
-    client.listeners += 1;
-    const off = on(...args);
-    return () => {
-      client.listeners -= 1;
-      off();
-    };
-  };
-  return client;
-}
-
-/** Renders a component below the provider of a client. `is` changes its props, and `end` unmounts it. */
-async function mount(client, Component, props = {}, { isStrict = false } = {}) {
-  const root = createRoot(document.createElement("div"));
-  roots.push(root);
-  const tree = (more) => {
-    const content = createElement(SwitchboardProvider, { client }, more && createElement(Component, more));
-    return isStrict ? createElement(StrictMode, null, content) : content;
-  };
-  await run(() => root.render(tree(props)));
-  return { is: (more) => run(() => root.render(tree(more))), end: () => run(() => root.render(tree(null))) };
-}
-
-/** Returns a component that keeps what a hook returns at each render, as `probe.all` and `probe.now`. */
-function probeOf(hook) {
-  const probe = (props) => {
-    probe.all.push((probe.now = hook(props)));
-    return null;
-  };
-  probe.all = [];
-  return probe;
-}
-
-const live = async (stack) => {
-  const client = counted(stack);
-  client.subscribe();
-  await settle();
-  return client;
-};
-
-const texts = ({ messages }) => messages.map(({ content }) => content);
-const historyReads = (stack) => stack.asked().filter((one) => /^GET \/channels\/\w+\/messages\?/.test(one)).length;
-
-/** Returns a promise, and the function that resolves it. */
-const deferred = () => {
-  let resolve;
-  return [new Promise((done) => (resolve = done)), resolve];
-};
+import { test } from "node:test";
+import { createElement, memo } from "react";
+import { useChannels, useConnection, useMessages, usePresence, useReply, useSend, useTyping } from "../react/index.js";
+import { Stack, problem } from "./stack.mjs";
 
 test("useConnection follows the state, and keeps one object for it", async () => {
   const stack = new Stack();
@@ -217,11 +142,10 @@ test("earlier pages are read one at a time", async () => {
   assert.deepEqual([probe.now.messages.length, probe.now.hasEarlier, probe.now.isLoadingEarlier], [50, true, false]);
   const [lag, go] = deferred();
   stack.lag = () => lag;
-  const loads = [];
-  await run(() => loads.push(probe.now.loadEarlier(), probe.now.loadEarlier()));
+  await run(() => void probe.now.loadEarlier());
+  await run(() => void probe.now.loadEarlier());
   assert.deepEqual([probe.now.isLoadingEarlier, historyReads(stack)], [true, 2]);
   await run(go);
-  await Promise.all(loads);
   assert.deepEqual([probe.now.messages.length, probe.now.isLoadingEarlier], [100, false]);
   stack.intercept = () => problem(400, "invalid_request");
   await run(() => probe.now.loadEarlier());
@@ -229,94 +153,6 @@ test("earlier pages are read one at a time", async () => {
   stack.intercept = null;
   await run(() => probe.now.loadEarlier());
   assert.deepEqual([probe.now.error, probe.now.messages.length, probe.now.hasEarlier], [null, 120, false]);
-});
-
-test("another channel replaces the first, whose aborted request is no error", async () => {
-  const stack = new Stack();
-  stack.store("one");
-  const client = await live(stack);
-  const [lag, go] = deferred();
-  const den = { ...stack.messages[0], channel_id: "den", content: "den" };
-  let aborted = 0;
-  stack.intercept = ({ pathname }, { signal }) => {
-    if (pathname === "/channels/den/messages") return lag.then(() => Response.json({ messages: [den], has_more: false, rev: 0 }));
-    const ends = (_, reject) => signal.addEventListener("abort", () => (aborted += 1) && reject(signal.reason));
-    return pathname === "/channels/lobby/messages" && aborted === 0 ? new Promise(ends) : undefined;
-  };
-  const probe = probeOf(({ id }) => useMessages(id));
-  const { is } = await mount(client, probe, { id: "lobby" });
-  await is({ id: "den" });
-  assert.deepEqual([aborted, probe.now.isLoading, probe.now.error], [1, true, null]);
-  await run(go);
-  assert.deepEqual([texts(probe.now), probe.now.isLoading], [["den"], false]);
-  await is({ id: "lobby" });
-  assert.deepEqual([texts(probe.now), probe.now.error], [["one"], null]);
-  assert.ok(probe.all.every(({ error }) => error === null));
-  const [requests, renders] = [stack.requests.length, probe.all.length];
-  await is({ id: "den" });
-  assert.deepEqual(texts(probe.all[renders]), ["den"], "the first render has the held messages");
-  assert.equal(stack.requests.length, requests);
-});
-
-test("a component that goes while its channel loads leaves nothing behind", async () => {
-  const stack = new Stack();
-  stack.store("one");
-  const client = await live(stack);
-  const [lag, go] = deferred();
-  stack.lag = () => lag;
-  const probe = probeOf(() => [useMessages("lobby"), useChannels(), usePresence("lobby"), useTyping("lobby"), useSend("lobby"), useConnection(), useReply("lobby", 1)]);
-  const { end, is } = await mount(client, probe, {}, { isStrict: true });
-  assert.ok(client.listeners > 0);
-  await end();
-  assert.equal(client.listeners, 0);
-  assert.ok(stack.requests.filter(({ path }) => path.startsWith("/channels")).every(({ init }) => init.signal.aborted));
-  const renders = probe.all.length;
-  await run(go);
-  assert.equal(probe.all.length, renders);
-  await is({});
-  assert.deepEqual([probe.now[0].error, texts(probe.now[0])], [null, ["one"]], "a later mount begins again");
-  await end();
-  assert.equal(client.listeners, 0);
-});
-
-test("StrictMode makes neither a second request nor a second socket, and shows no error", async () => {
-  const stack = new Stack();
-  stack.store("one");
-  stack.intercept = ({ pathname }) => (pathname.endsWith("/presence") ? Response.json({ users: [{ user_id: "bob" }], has_more: false }) : undefined);
-  const client = await live(stack);
-  const probe = probeOf(() => [useMessages("lobby"), useChannels(), usePresence("lobby")]);
-  await mount(client, probe, {}, { isStrict: true });
-  const asked = stack.asked().map((one) => one.split("?")[0]);
-  assert.deepEqual(asked.sort(), ["GET /channels", "GET /channels/lobby/messages", "GET /channels/lobby/presence"]);
-  assert.equal(stack.sockets.length, 1);
-  assert.ok(probe.all.every(([{ error }, list]) => error === null && list.error === null));
-  assert.deepEqual([texts(probe.now[0]), probe.now[2]], [["one"], ["bob"]]);
-});
-
-test("a read that failed without a response is repeated with the next connection; a refused one is not", async () => {
-  const stack = new Stack();
-  stack.store("one");
-  const client = await live(stack);
-  stack.intercept = () => {
-    throw new TypeError("network");
-  };
-  const probe = probeOf(() => useMessages("lobby"));
-  const { end, is } = await mount(client, probe);
-  assert.deepEqual([probe.now.error?.name, probe.now.isLoading], ["NetworkError", false]);
-  stack.intercept = null;
-  await run(() => stack.live.drop());
-  await run(() => stack.clock.advance(2_000));
-  assert.deepEqual([probe.now.error, texts(probe.now)], [null, ["one"]]);
-  await end();
-  stack.intercept = () => problem(404, "channel_not_found");
-  const other = probeOf(() => useMessages("other"));
-  await mount(client, other);
-  assert.equal(other.now.error?.code, "channel_not_found");
-  const before = stack.asked().filter((one) => one.includes("/other/")).length;
-  await run(() => stack.live.drop());
-  await run(() => stack.clock.advance(2_000));
-  assert.equal(stack.asked().filter((one) => one.includes("/other/")).length, before);
-  await is({});
 });
 
 test("a channel that the user must leave is opened again, which tells the reason", async () => {
@@ -423,94 +259,4 @@ test("a reply that failed has its reason", async () => {
   assert.deepEqual([failed.now.status, failed.now.text], ["failed", "Out of budget."]);
   assert.deepEqual([other.now.status, other.now.message], [null, undefined]);
   assert.equal(historyReads(stack), 1);
-});
-
-test("no two components of a render show different states", async () => {
-  const stack = new Stack();
-  const client = await live(stack);
-  const pairs = [];
-  const One = ({ into, at }) => {
-    into[at] = useMessages("lobby");
-    return null;
-  };
-  let show;
-  const Parent = () => {
-    const [isBoth, set] = useState(false);
-    show = () => set(true);
-    const into = [];
-    pairs.push(into);
-    useMessages("lobby");
-    // A component that is mounted later reads before it listens.
-    return [createElement(One, { key: 0, into, at: 0 }), isBoth && createElement(One, { key: 1, into, at: 1 })];
-  };
-  await mount(client, Parent);
-  await run(show);
-  for (let number = 0; number < 20; number += 1) await run(() => stack.push(stack.store(`m${number}`)));
-  const both = pairs.filter(([, second]) => second);
-  assert.ok(both.length >= 20);
-  assert.ok(both.every(([first, second]) => first === second));
-});
-
-test("an event between the render and the listener is not lost", async () => {
-  const stack = new Stack();
-  const client = await live(stack);
-  await client.open("lobby");
-  let isPushed = false;
-  const probe = probeOf(() => {
-    const state = useMessages("lobby");
-    if (!isPushed) {
-      isPushed = true;
-      stack.push(stack.store("early"));
-    }
-    return state;
-  });
-  await mount(client, probe);
-  assert.deepEqual(texts(probe.all[0]), []);
-  assert.deepEqual(texts(probe.now), ["early"]);
-});
-
-test("a server renders the state before anything is known, and a browser begins with it", async () => {
-  const stack = new Stack();
-  stack.store("one");
-  const client = counted(stack);
-  const View = () => {
-    const { messages, isLoading } = useMessages("lobby");
-    const { channels } = useChannels();
-    const { status } = useReply("lobby", 1);
-    const people = [...usePresence("lobby"), ...useTyping("lobby").typing, ...useSend("lobby").outbox];
-    return createElement("p", null, JSON.stringify([useConnection().name, isLoading, messages.length, channels.length, status, people.length]));
-  };
-  const tree = createElement(SwitchboardProvider, { client }, createElement(View));
-  const html = renderToString(tree);
-  assert.equal(html, '<p>[&quot;connecting&quot;,true,0,0,null,0]</p>');
-  assert.deepEqual([stack.requests, client.listeners], [[], 0], "a server makes no request");
-  client.subscribe();
-  await client.open("lobby");
-  await settle();
-  const container = document.createElement("div");
-  container.innerHTML = html;
-  await run(() => roots.push(hydrateRoot(container, tree)));
-  assert.equal(container.textContent, '["live",false,1,1,null,0]');
-});
-
-test("another client has other state", async () => {
-  const [one, other] = [new Stack(), new Stack()];
-  one.store("one");
-  other.store("other");
-  const probe = probeOf(() => useMessages("lobby"));
-  const clients = [await live(one), await live(other)];
-  const Switch = () => {
-    const [at, set] = useState(0);
-    Switch.next = () => set(1);
-    return createElement(SwitchboardProvider, { client: clients[at] }, createElement(probe));
-  };
-  await mount(clients[0], Switch);
-  assert.deepEqual(texts(probe.now), ["one"]);
-  await run(() => Switch.next());
-  assert.deepEqual(texts(probe.now), ["other"]);
-  assert.equal(clients[0].listeners, 0);
-});
-
-test("a hook without a provider names it", () => {
-  assert.throws(() => renderToString(createElement(() => useClient() && null)), /SwitchboardProvider/);
 });
