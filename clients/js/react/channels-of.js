@@ -9,5 +9,6 @@ export const channelsOf = (client) => ({
     return client.channels.entries;
   },
   unread: (/** @type {string} */ id) => client.channels.unread(id),
+  markRead: (/** @type {string} */ id, /** @type {number} */ seq) => client.channel(id).markRead(seq),
   load: (/** @type {Abortable} */ options) => client.loadChannels(options),
 });

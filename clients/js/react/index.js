@@ -70,7 +70,7 @@ export const useConnection = () =>
 /** Returns the channels of the user. Reads the list with the first component, and after each connect. @returns {ChannelsState} */
 export const useChannels = () =>
   useSource("channels", (client, source) => {
-    const list = channelsOf(client);
+    const list = () => channelsOf(client);
     let isLoaded = false;
     /** @type {ChannelInfo[]} */
     let channels;
@@ -78,14 +78,14 @@ export const useChannels = () =>
     let unread;
     return {
       read(isFirst) {
-        const { entries } = /** @type {{ entries: ChannelInfo[] }} */ (isFirst ? UNKNOWN : list);
-        if (channels !== entries) unread = new Map((channels = entries).map(({ channel_id: id }) => [id, list.unread(id)]));
+        const { entries } = /** @type {{ entries: ChannelInfo[] }} */ (isFirst ? UNKNOWN : list());
+        if (channels !== entries) unread = new Map((channels = entries).map(({ channel_id: id }) => [id, list().unread(id)]));
         const { error, load } = source;
         return { channels, unread, isLoading: !(isLoaded || error || channels.length), error, reload: load };
       },
       listen: () => [client.on("channels", source.changed), onLive(client, source.load)],
       async load(signal) {
-        await list.load({ signal });
+        await list().load({ signal });
         isLoaded = true;
       },
     };
@@ -104,7 +104,7 @@ const messagesOf = (id) => (client, source) => {
     remove: (...args) => channel().delete(...args),
     react: (...args) => channel().react(...args),
     unreact: (...args) => channel().unreact(...args),
-    markRead: (seq) => channel().markRead(seq),
+    markRead: (seq = channel().messages.at(-1)?.seq ?? 0) => channelsOf(client).markRead(id, seq),
   };
   return {
     read(isFirst) {
@@ -143,7 +143,7 @@ export const useSend = (channelId) =>
 /** Returns the users that type in a channel. @param {string} channelId @returns {TypingState} */
 export const useTyping = (channelId) =>
   useSource(`typing ${channelId}`, (client, source) => {
-    // Nobody waits for this request.
+    // A key that fails is followed by the next one.
     const sendTyping = () => void client.channel(channelId).sendTyping().catch(() => {});
     return {
       read: (isFirst) => ({ typing: (isFirst ? UNKNOWN : client.channel(channelId)).typing, sendTyping }),

@@ -65,7 +65,6 @@ export class Source {
   subscribe = (listener) => {
     this.#listeners.add(listener);
     if (!this.#ends) {
-      this.#all.set(this.#key, this);
       this.#ends = this.#parts.listen();
       this.load();
     }

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { afterEach } from "node:test";
 import { StrictMode, act, createElement } from "react";
 import { createRoot } from "react-dom/client";
+import { channelsOf } from "../react/channels-of.js";
 import { SwitchboardProvider } from "../react/index.js";
 import { settle } from "./stack.mjs";
 
@@ -28,9 +29,10 @@ export const run = (action = () => {}) =>
     await settle();
   });
 
-/** Returns a client that counts its listeners. */
+/** Returns a client that counts its listeners, except for those of its channels. */
 export function counted(stack) {
   const client = stack.client();
+  channelsOf(client);
   client.listeners = 0;
   const on = client.on.bind(client);
   client.on = (...args) => {

@@ -131,19 +131,13 @@ test("no two components of a render show different states", async () => {
 test("an event between the render and the listener is not lost", async () => {
   const stack = new Stack();
   const client = await live(stack);
-  await client.open("lobby");
-  let isPushed = false;
   const probe = probeOf(() => {
-    const state = useMessages("lobby");
-    if (!isPushed) {
-      isPushed = true;
-      stack.push(stack.store("early"));
-    }
-    return state;
+    const { typing } = useTyping("lobby");
+    if (probe.all.length === 0) stack.receive({ type: "typing", user_id: "bob" });
+    return typing;
   });
   await mount(client, probe);
-  assert.deepEqual(texts(probe.all[0]), []);
-  assert.deepEqual(texts(probe.now), ["early"]);
+  assert.deepEqual([probe.all[0], probe.now], [[], ["bob"]]);
 });
 
 test("a server renders the state before anything is known, and a browser begins with it", async () => {
@@ -224,7 +218,8 @@ test("a hidden part neither listens nor shows an old state when it is seen again
   stack.store("one");
   const client = await live(stack);
   const [hidden, other] = [probeOf(() => useMessages("lobby")), probeOf(() => useMessages("lobby"))];
-  const View = ({ mode, isOther }) => [createElement(Activity, { key: 1, mode }, createElement(memo(hidden))), isOther && createElement(other, { key: 2 })];
+  const Hidden = memo(hidden);
+  const View = ({ mode, isOther }) => [createElement(Activity, { key: 1, mode }, createElement(Hidden)), isOther && createElement(other, { key: 2 })];
   const { is, end } = await mount(client, View, { mode: "visible" });
   await is({ mode: "hidden" });
   assert.equal(client.listeners, 0);
@@ -239,17 +234,33 @@ test("a hidden part neither listens nor shows an old state when it is seen again
   assert.equal(client.listeners, 0);
 });
 
+/** Returns the source of a reply, made by the test unless there is one. */
+const replySource = (client, read = () => ({})) => sourceOf(client, "reply lobby 1", () => ({ read, listen: () => [() => {}] }));
+
 test("the state of a hook is forgotten with its last component", async () => {
   const stack = new Stack();
   const client = await live(stack);
   const { end } = await mount(client, () => useReply("lobby", 1) && null);
-  const isHeld = () => {
-    let isMade = false;
-    const end = sourceOf(client, "reply lobby 1", () => ((isMade = true), { read: () => ({}), listen: () => [] })).subscribe(() => {});
-    end();
-    return !isMade;
-  };
-  assert.equal(isHeld(), true);
+  assert.equal(replySource(client).snapshot().status, null);
   await end();
-  assert.equal(isHeld(), false);
+  assert.deepEqual(replySource(client).snapshot(), {});
+});
+
+test("a forgotten state that is listened to again has no old fields, and does not displace the new one", async () => {
+  const client = {};
+  let value = 1;
+  const read = () => ({ value });
+  const old = replySource(client, read);
+  const end = old.subscribe(() => {});
+  assert.equal(old.snapshot().value, 1);
+  end();
+  await settle();
+  value = 2;
+  assert.equal(old.snapshot().value, 2);
+  const current = replySource(client, read);
+  assert.notEqual(current, old);
+  current.subscribe(() => {});
+  old.subscribe(() => {})();
+  await settle();
+  assert.equal(replySource(client, read), current);
 });
