@@ -1,7 +1,7 @@
 "use client";
 // Hooks for React. They read the client of `SwitchboardProvider`, and neither open nor close its connection.
 
-/** @import { ReactNode } from "react" */
+/** @import { ReactElement, ReactNode } from "react" */
 /** @import { SwitchboardClient } from "../src/client.js" */
 /** @import { ChannelInfo, ConnectionState, DraftStatus } from "../src/types.js" */
 /** @import { Parts, Source } from "./source.js" */
@@ -25,8 +25,10 @@ const ENDED = { cancelled: "cancelled", failed: "failed", over_budget: "failed" 
 
 const Context = createContext(/** @type {SwitchboardClient | null} */ (null));
 
-/** Gives the hooks below it a client. @param {{ client: SwitchboardClient, children?: ReactNode }} props */
-export const SwitchboardProvider = ({ client, children }) => createElement(Context.Provider, { value: client }, children);
+/** Gives the hooks below it a client. @param {{ client: SwitchboardClient, children?: ReactNode }} props @returns {ReactElement} */
+export function SwitchboardProvider({ client, children }) {
+  return createElement(Context.Provider, { value: client }, children);
+}
 
 /** Returns the client of the provider. */
 export function useClient() {
@@ -61,15 +63,16 @@ const onChannel = (client, id, type, { changed, load, recover }) => [
 ];
 
 /** Returns the state of the connection. @returns {ConnectionState} */
-export const useConnection = () =>
-  useSource("connection", (client, { changed }) => ({
+export function useConnection() {
+  return useSource("connection", (client, { changed }) => ({
     read: (isFirst) => ({ .../** @type {ConnectionState} */ ((isFirst ? UNKNOWN : client).state) }),
     listen: () => [client.on("state", changed)],
   }));
+}
 
 /** Returns the channels of the user. Reads the list with the first component, and after each connect. @returns {ChannelsState} */
-export const useChannels = () =>
-  useSource("channels", (client, source) => {
+export function useChannels() {
+  return useSource("channels", (client, source) => {
     const list = () => channelsOf(client);
     let isLoaded = false;
     /** @type {ChannelInfo[]} */
@@ -90,6 +93,7 @@ export const useChannels = () =>
       },
     };
   });
+}
 
 /** @param {string} id @returns {(client: SwitchboardClient, source: Source<MessagesState>) => Parts<MessagesState>} */
 const messagesOf = (id) => (client, source) => {
@@ -122,11 +126,13 @@ const messagesOf = (id) => (client, source) => {
  * reject if they fail. A read that fails without a response is repeated with the next connection.
  * @param {string} channelId @returns {MessagesState}
  */
-export const useMessages = (channelId) => useSource(`messages ${channelId}`, messagesOf(channelId));
+export function useMessages(channelId) {
+  return useSource(`messages ${channelId}`, messagesOf(channelId));
+}
 
 /** Returns the means to send messages to a channel, and the state of those that are not stored. @param {string} channelId @returns {SendState} */
-export const useSend = (channelId) =>
-  useSource(`send ${channelId}`, (client, source) => {
+export function useSend(channelId) {
+  return useSource(`send ${channelId}`, (client, source) => {
     const channel = () => client.channel(channelId);
     /** @type {Omit<SendState, "outbox">} */
     const actions = {
@@ -139,10 +145,11 @@ export const useSend = (channelId) =>
       listen: () => onChannel(client, channelId, "change", source),
     };
   });
+}
 
 /** Returns the users that type in a channel. @param {string} channelId @returns {TypingState} */
-export const useTyping = (channelId) =>
-  useSource(`typing ${channelId}`, (client, source) => {
+export function useTyping(channelId) {
+  return useSource(`typing ${channelId}`, (client, source) => {
     // A key that fails is followed by the next one.
     const sendTyping = () => void client.channel(channelId).sendTyping().catch(() => {});
     return {
@@ -150,18 +157,20 @@ export const useTyping = (channelId) =>
       listen: () => onChannel(client, channelId, "typing", source),
     };
   });
+}
 
 /** Returns the ids of the users with a live connection to a channel. @param {string} channelId @returns {string[]} */
-export const usePresence = (channelId) =>
-  useSource(`presence ${channelId}`, (client, source) => ({
+export function usePresence(channelId) {
+  return useSource(`presence ${channelId}`, (client, source) => ({
     read: (isFirst) => ({ present: /** @type {string[]} */ ((isFirst ? UNKNOWN : client.channel(channelId)).present) }),
     listen: () => onChannel(client, channelId, "presence", source),
     load: (signal) => client.channel(channelId).loadPresence({ signal }),
   })).present;
+}
 
 /** Opens a channel. Returns the reply to one of its messages. @param {string} channelId @param {number} seq @returns {ReplyState} */
-export const useReply = (channelId, seq) =>
-  useSource(`reply ${channelId} ${seq}`, (client, { changed }) => {
+export function useReply(channelId, seq) {
+  return useSource(`reply ${channelId} ${seq}`, (client, { changed }) => {
     const stop = () => client.channel(channelId).stopReply(seq);
     return {
       read(isFirst) {
@@ -174,3 +183,4 @@ export const useReply = (channelId, seq) =>
       listen: () => [sourceOf(client, `messages ${channelId}`, (source) => messagesOf(channelId)(client, source)).subscribe(changed)],
     };
   });
+}
