@@ -35,7 +35,8 @@ export function actionsFor(message, { userId, role, isArchived }) {
 /** Returns the action of a key on a message, or `undefined`. A key with Ctrl, Alt or Meta belongs to the browser. */
 export function actionOf({ key, ctrlKey, metaKey, altKey }) {
   if (ctrlKey || metaKey || altKey) return undefined;
-  const wanted = key.length === 1 ? key.toLowerCase() : key;
+  // Some keyboards have Backspace in the place of Delete.
+  const wanted = key === "Backspace" ? "Delete" : key.length === 1 ? key.toLowerCase() : key;
   return Object.keys(ACTIONS).find((name) => ACTIONS[name].key === wanted);
 }
 

@@ -11,11 +11,12 @@ export const isPopoverOpen = () => open !== null;
 
 /**
  * Shows `content` next to an element. `anchor` returns this element; it may be another one after a change of the page. Escape,
- * Tab and a press elsewhere close the popover. The focus returns to the anchor. Returns a function that closes it, or `null`
- * if the popover of this anchor was open: then it is closed.
+ * Tab and a press elsewhere close the popover. The focus returns to its place, or to the anchor if this is gone. Returns a
+ * function that closes the popover, or `null` if that of this anchor was open: then it is closed.
  */
 export function openPopover(content, anchor) {
   const opener = anchor();
+  const { activeElement: before } = document;
   const isSame = open?.opener === opener;
   open?.close(isSame);
   if (isSame || !opener) return null;
@@ -31,7 +32,8 @@ export function openPopover(content, anchor) {
     content.remove();
     const target = anchor() ?? opener;
     target.setAttribute("aria-expanded", "false");
-    if (returnsFocus && hadFocus) target.focus({ preventScroll: true });
+    const isThere = before !== document.body && before?.isConnected;
+    if (returnsFocus && hadFocus) (isThere ? before : target).focus({ preventScroll: true });
   };
   content.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {

@@ -13,7 +13,10 @@ export class Roving {
     this.#root = root;
     this.#onKey = onKey;
     root.addEventListener("keydown", (event) => this.#key(event));
-    root.addEventListener("focusin", ({ target }) => this.#set(target.closest(".message")));
+    root.addEventListener("focusin", ({ target }) => {
+      const element = target.closest(".message");
+      if (element) this.#set(element);
+    });
   }
 
   /** Keeps one message in the order of Tab after a change: the one with the focus, or the newest. */
