@@ -13,6 +13,8 @@ export class Editor {
   /** The text on which the change is based: the user has seen it. */
   #base = "";
   #isSaving = false;
+  /** `true` if the message was deleted meanwhile. */
+  #isGone = false;
   #parts = null;
   #returnFocus = () => {};
   #onSaved;
@@ -31,6 +33,7 @@ export class Editor {
     this.#message = message;
     this.#place = place;
     this.#base = message.content;
+    this.#isGone = false;
     this.#returnFocus = returnFocus;
     this.#parts = this.#build(message);
     this.#onChange();
@@ -121,14 +124,14 @@ export class Editor {
     }
     const bytes = sizeOf(input.value.trim());
     if (bytes > MAX_CONTENT_BYTES) status.textContent = sizeText(bytes);
-    save.disabled = this.#isSaving || bytes === 0 || bytes > MAX_CONTENT_BYTES;
+    save.disabled = this.#isSaving || this.#isGone || bytes === 0 || bytes > MAX_CONTENT_BYTES;
   }
 
   /** Shows the text of a message if it is not the one on which the change is based. A save tells of it by itself. */
   #follow({ content, deleted_at: deleted }) {
     const { theirs, save, status } = this.#parts;
     if (deleted) {
-      save.disabled = true;
+      this.#isGone = save.disabled = true;
       status.textContent = "This message was deleted.";
       return;
     }

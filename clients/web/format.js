@@ -66,7 +66,7 @@ export function threadText({ reply_count: count, last_reply_at: last }, now = ne
   return time ? `${repliesText(count)}, last ${time}` : repliesText(count);
 }
 
-/** Returns the line about the users that type; empty if nobody does. */
+/** Returns the line about the users that type; empty without any. */
 export function typingText(users) {
   if (users.length > 3) return "Several people are typing";
   const [last, ...others] = [...users].reverse();

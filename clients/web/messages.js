@@ -62,7 +62,7 @@ export class Messages {
     $("earlier").addEventListener("click", () => this.#loadEarlier());
   }
 
-  /** Begins anew with another channel, which is empty until it is ready. */
+  /** Shows another channel, which is empty until it is ready. */
   open(channel) {
     this.#editor.close(false);
     this.#threads.close(false);

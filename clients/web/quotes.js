@@ -11,7 +11,7 @@ export class Quotes {
     this.#onChange = onChange;
   }
 
-  /** Begins anew with another channel. */
+  /** Forgets all messages, and continues with another channel. */
   open(channel) {
     this.#channel = channel;
     this.#known.clear();

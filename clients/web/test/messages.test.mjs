@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { EMOJI } from "../emoji.js";
-import { PHONE, TWO_TABS, api, comes, live, post, quietChannel, rounds, say, showsExactly, stack, start, stop, tab, unique, upTo, waitUntil } from "./browser.mjs";
+import { PHONE, TWO_TABS, api, comes, live, post, quietChannel, rounds, say, showsExactly, start, stop, tab, unique, upTo, waitUntil } from "./browser.mjs";
 
 before(start);
 after(stop);
@@ -104,7 +104,7 @@ test("an edit that meets another text shows it, and saves only after that", asyn
   const { page } = await tab(t, "alice", channel);
   // Another device is faster by one request.
   let isLate = true;
-  await page.route(`${stack.rest.replace(/\/$/, "")}/channels/${channel}/messages/1`, async (route) => {
+  await page.route(`**/channels/${channel}/messages/1`, async (route) => {
     if (isLate && route.request().method() === "PATCH") {
       isLate = false;
       await edit("alice", channel, 1, "from the phone");
@@ -242,7 +242,6 @@ test("a reaction too many is refused with its reason", async (t) => {
   const channel = await quietChannel("alice");
   await post("bob", channel, { content: "All of them" });
   const users = ["bob", "carol", "dave", "erin"];
-  for (const user of users) await api(user, "PUT", `/channels/${channel}/members/${user}`);
   for (const [at, { emoji }] of EMOJI.slice(0, 20).entries()) {
     await api(users[at % users.length], "PUT", `/channels/${channel}/messages/1/reactions/${encodeURIComponent(emoji)}`);
   }
@@ -431,7 +430,7 @@ test("each channel and each thread keeps its text until it is sent", async (t) =
   const user = unique("ada");
   const [here, there] = [unique("here"), unique("there")];
   const first = await quietChannel(user, here);
-  const second = await quietChannel(user, there);
+  await quietChannel(user, there);
   await post(user, first, { content: "root" });
   const { page } = await tab(t, user, first);
   const go = async (name) => {
@@ -460,14 +459,13 @@ test("each channel and each thread keeps its text until it is sent", async (t) =
   await page.reload();
   await live(page);
   assert.equal(await field(page).inputValue(), "");
-  assert.equal(second === first, false);
 });
 
 test("a message that the server refuses says why, and gives its text back", async (t) => {
   const channel = await quietChannel("alice");
   const { page } = await tab(t, "alice", channel);
   let refusals = 2;
-  await page.route(`${stack.rest.replace(/\/$/, "")}/channels/${channel}/messages`, async (route) => {
+  await page.route(`**/channels/${channel}/messages`, async (route) => {
     if (route.request().method() !== "POST" || refusals === 0) return route.continue();
     refusals -= 1;
     const problem = { title: "Bad Request", status: 400, code: "invalid_request", detail: "The text is not allowed here." };
@@ -503,8 +501,8 @@ test("a user that types is named until the message comes, or nothing does", asyn
   await rounds(async () => {
     const channel = await quietChannel("alice");
     const alice = await tab(t, "alice", channel, TWO_TABS);
-    await api("bob", "PUT", `/channels/${channel}/members/bob`);
-    await api("bob", "POST", `/channels/${channel}/typing`, {});
+    const bob = await tab(t, "bob", channel, TWO_TABS);
+    await field(bob.page).pressSequentially("so");
     const line = alice.page.getByText("bob is typing");
     if (!(await comes(line))) return false;
     await line.waitFor({ state: "detached" });
@@ -646,7 +644,7 @@ test("everything that can be used has a role and a name", async (t) => {
   const { page } = await tab(t, "alice", channel, { viewport: { width: 1280, height: 760 }, reducedMotion: "reduce" });
   await message(page, 1).getByRole("button", { name: /open the thread of message 1$/ }).click();
   await inThread(page, 2).waitFor();
-  await choose(page, 2, "alice", "Edit");
+  await choose(page, 2, "alice", "Edit", page.locator("#messages"));
   await page.getByRole("region", { name: "Messages" }).waitFor();
   await page.getByRole("log", { name: "Messages of the thread" }).waitFor();
   await page.getByRole("heading", { level: 2, name: "Thread" }).waitFor();
