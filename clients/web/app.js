@@ -5,12 +5,11 @@ import { Composer } from "./composer.js";
 import { titleCount } from "./format.js";
 import { issueToken, loadConfig } from "./host.js";
 import { avatar, isId } from "./identity.js";
-import { isComposing } from "./message-actions.js";
 import { Messages } from "./messages.js";
 import { $, address, route, showToast } from "./page.js";
 import { joinOrCreate } from "./rooms.js";
 import { Scroller } from "./scroller.js";
-import { isField, showShortcuts } from "./shortcuts.js";
+import { listenKeys } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { Texts, tabStorage } from "./texts.js";
 import { setUpTheme } from "./theme.js";
@@ -187,19 +186,13 @@ class App {
 
     $("reconnect").addEventListener("click", () => client.retryNow());
     $("newer").addEventListener("click", () => this.#scroller.toEnd(true));
-    $("keys").addEventListener("click", showShortcuts);
     $("leave").addEventListener("click", () => {
       client.close();
       location.assign(`${location.pathname}?${new URLSearchParams({ channel: this.#channelId })}`);
     });
-    document.addEventListener("keydown", (event) => {
-      // In a dialog, the keys are those of the dialog.
-      if (event.defaultPrevented || isComposing(event) || document.querySelector("dialog[open]")) return;
-      if (event.key === "?" && !isField(event.target)) showShortcuts();
-      if (event.key !== "Escape") return;
+    listenKeys((element) => {
       if (this.#sidebar.isOpen) this.#sidebar.toggle(false);
-      else if (this.#messages.escape(event.target)) return;
-      else if (this.#composer.replyTo) this.#composer.setReply(null);
+      else if (!this.#messages.escape(element) && this.#composer.replyTo) this.#composer.setReply(null);
     });
   }
 

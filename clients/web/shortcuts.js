@@ -2,7 +2,8 @@
 
 import { showDialog } from "./dialogs.js";
 import { el } from "./dom.js";
-import { ACTIONS } from "./message-actions.js";
+import { ACTIONS, isComposing } from "./message-actions.js";
+import { $ } from "./page.js";
 
 /** The keys by the place where they work: the keys of each line, and their effect. */
 export const SHORTCUTS = [
@@ -37,10 +38,21 @@ export const SHORTCUTS = [
 ];
 
 /** Returns `true` if keys are text at this element. */
-export const isField = (element) => element instanceof Element && element.matches("input, textarea, select, [contenteditable]");
+const isField = (element) => element instanceof Element && element.matches("input, textarea, select, [contenteditable]");
+
+/** Handles the keys that no element has handled. `onEscape` gets the element at which Escape was pressed. */
+export function listenKeys(onEscape) {
+  $("keys").addEventListener("click", showShortcuts);
+  document.addEventListener("keydown", (event) => {
+    // In a dialog, the keys are those of the dialog.
+    if (event.defaultPrevented || isComposing(event) || document.querySelector("dialog[open]")) return;
+    if (event.key === "?" && !isField(event.target)) showShortcuts();
+    if (event.key === "Escape") onEscape(event.target);
+  });
+}
 
 /** Opens the list of keys. */
-export const showShortcuts = () =>
+const showShortcuts = () =>
   showDialog({
     title: "Keys",
     isWide: true,
