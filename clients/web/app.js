@@ -2,33 +2,40 @@
 
 import { ProblemError, SwitchboardClient, indexedDbStore } from "../js/src/index.js";
 import { Composer } from "./composer.js";
-import { reconcile } from "./dom.js";
+import { Directory } from "./directory.js";
 import { titleCount } from "./format.js";
 import { issueToken, loadConfig } from "./host.js";
 import { avatar, isId } from "./identity.js";
-import { excerpt } from "./markdown.js";
-import { DraftMotion } from "./motion.js";
+import { Messages } from "./messages.js";
 import { $, address, route, showToast } from "./page.js";
-import { joinOrCreate } from "./rooms.js";
+import { People } from "./people.js";
+import { idOfName, joinOrCreate } from "./rooms.js";
 import { Scroller } from "./scroller.js";
+import { listenKeys } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
+import { Texts, tabStorage } from "./texts.js";
 import { setUpTheme } from "./theme.js";
-import { timeline } from "./timeline.js";
-import { Traces } from "./traces.js";
-import { beginning, channelDetail, connectionText, row, writeDraft } from "./view.js";
-import { JourneyPanel } from "./waterfall.js";
+import { channelDetail, connectionText } from "./view.js";
 import { welcome } from "./welcome.js";
 
 class App {
   #client;
+  #directory;
+  #people;
   #composer = new Composer({
     state: () => ({ enabled: this.#ready && !this.#isArchived, placeholder: this.#placeholder() }),
     onSend: (content, reply) => this.#send(content, reply),
+    onText: (text) => {
+      this.#texts.set(text, this.#channelId);
+      if (text) this.#channel.sendTyping().catch(() => {});
+    },
+    onArrowUp: () => this.#messages.editLast(),
   });
-  #sidebar = new Sidebar((channelId, options) => this.open(channelId, options));
+  #sidebar = new Sidebar((channelId) => this.open(channelId));
   #scroller = new Scroller(() => this.#markRead());
-  #journey = new JourneyPanel(new Traces());
-  #motion = new DraftMotion(() => this.#growDrafts());
+  /** Texts that are not sent. */
+  #texts;
+  #messages;
   /** The first read of the list of channels; `null` before it, and after a failure. */
   #listed = null;
   #channelId = null;
@@ -39,21 +46,23 @@ class App {
   #ready = false;
   #readSeq = null;
   #newCount = 0;
-  #quotes = new Map();
-  #drafts = new Map();
 
-  constructor(config, userId) {
-    this.#client = new SwitchboardClient({
-      userId,
-      rest: config.rest,
-      websocket: config.websocket,
-      token: () => issueToken(userId),
-      store: indexedDbStore(),
-    });
+  constructor(client) {
+    const { userId } = client;
+    this.#client = client;
+    this.#directory = new Directory(client);
+    this.#texts = new Texts(tabStorage(), userId);
+    this.#messages = new Messages({ state: () => this.#shownState(), scroller: this.#scroller, composer: this.#composer, texts: this.#texts });
     $("welcome").hidden = true;
     $("chat").hidden = false;
     $("me-name").textContent = userId;
     $("me-avatar").append(avatar(userId));
+    this.#people = new People({
+      client,
+      directory: this.#directory,
+      sidebar: this.#sidebar,
+      open: (channelId, options) => this.open(channelId, options),
+    });
     this.#listen();
     this.#showConnection();
   }
@@ -70,19 +79,17 @@ class App {
   /** Opens a channel; creates it and joins it if needed. */
   async open(channelId, { name = channelId, push = true } = {}) {
     if (this.#channelId === channelId && this.#ready) return this.#composer.focus();
-    if (this.#channelId) this.#drafts.set(this.#channelId, this.#composer.text);
     this.#channelId = channelId;
     this.#shownName = name;
     this.#gone = "";
     this.#ready = false;
     this.#newCount = 0;
     this.#composer.setReply(null);
-    this.#quotes.clear();
-    this.#composer.text = this.#drafts.get(channelId) ?? "";
-    $("messages").replaceChildren();
-    $("messages").setAttribute("aria-busy", "true");
+    this.#composer.text = this.#texts.get(channelId);
+    this.#messages.open(this.#channel);
     $("loading").hidden = false;
     address({ user: this.#userId, channel: channelId }, push);
+    this.#people.show(null);
     this.#showHeader();
     this.#showSidebar();
     this.#showMessages();
@@ -106,6 +113,7 @@ class App {
     }
     this.#ready = true;
     $("loading").hidden = true;
+    this.#people.show(channelId);
     this.#showHeader();
     this.#showMessages();
     this.#scroller.toUnreadOrEnd();
@@ -118,18 +126,18 @@ class App {
 
   /** Makes the user a member of a channel, unless it is in the list of the user's channels. */
   async #enter(channelId, name) {
-    this.#listed ??= this.#client.loadChannels();
+    this.#listed ??= this.#directory.load();
     await this.#listed.catch((error) => {
       this.#listed = null;
       throw error;
     });
-    if (this.#client.channels.get(channelId)) return;
+    if (this.#directory.get(channelId)) return;
     try {
-      await joinOrCreate(this.#client, channelId, name);
+      await joinOrCreate(this.#directory, channelId, name);
     } catch (error) {
       // Members can read an archived channel.
       if (error.code !== "channel_archived") throw error;
-      await this.#client.loadChannel(channelId);
+      await this.#directory.loadOne(channelId);
     }
   }
 
@@ -137,11 +145,14 @@ class App {
     const client = this.#client;
     client.on("state", () => {
       this.#showConnection();
-      if (client.state.name === "live" && this.#listed) client.loadChannels().catch(() => {});
+      if (client.state.name !== "live" || !this.#listed) return;
+      this.#directory.load().catch(() => {});
+      this.#messages.recover();
     });
     client.on("channels", () => {
       this.#showSidebar();
       this.#showHeader();
+      this.#people.refresh();
     });
     client.on("removed", (detail) => this.#onRemoved(detail));
     client.on("read", ({ channelId, seq }) => {
@@ -151,9 +162,14 @@ class App {
     });
     client.on("leftOut", () => this.#showSidebar());
     client.on("messages", (detail) => this.#onMessages(detail));
-    client.on("revised", (detail) => this.#reviseQuotes(detail));
+    client.on("revised", ({ channelId, messages }) => {
+      if (channelId === this.#channelId) this.#messages.revise(messages);
+    });
     client.on("change", (detail) => {
       if (detail.channelId === this.#channelId) this.#showMessages();
+    });
+    client.on("typing", (detail) => {
+      if (detail.channelId === this.#channelId) this.#messages.showTyping();
     });
     client.on("problem", ({ error }) => {
       if (!error.isTransient) showToast(error);
@@ -179,16 +195,13 @@ class App {
 
     $("reconnect").addEventListener("click", () => client.retryNow());
     $("newer").addEventListener("click", () => this.#scroller.toEnd(true));
-    $("earlier").addEventListener("click", () => this.#loadEarlier());
     $("leave").addEventListener("click", () => {
       client.close();
       location.assign(`${location.pathname}?${new URLSearchParams({ channel: this.#channelId })}`);
     });
-    document.addEventListener("keydown", (event) => {
-      // In a dialog, Escape closes only the dialog.
-      if (event.key !== "Escape" || $("journey").open) return;
+    listenKeys((element) => {
       if (this.#sidebar.isOpen) this.#sidebar.toggle(false);
-      else if (this.#composer.replyTo) this.#composer.setReply(null);
+      else if (!this.#messages.escape(element) && this.#composer.replyTo) this.#composer.setReply(null);
     });
   }
 
@@ -196,6 +209,7 @@ class App {
 
   #onMessages({ channelId, messages }) {
     if (channelId === this.#channelId && this.#ready) {
+      this.#messages.take(messages);
       const others = messages.filter((message) => message.sender_id !== this.#userId);
       if (!this.#isReading()) {
         if (this.#newCount === 0 && others.length > 0) this.#readSeq ??= Math.min(...others.map(({ seq }) => seq)) - 1;
@@ -209,121 +223,30 @@ class App {
   #onRemoved({ channelId, isDeleted }) {
     if (channelId !== this.#channelId) return;
     this.#ready = false;
-    this.#gone = isDeleted ? "This channel was deleted" : "You were removed from this channel";
+    const farewell = this.#people.farewell(channelId);
+    this.#gone = farewell ?? (isDeleted ? "This channel was deleted" : "You were removed from this channel");
     $("loading").hidden = true;
-    $("earlier").hidden = true;
+    this.#messages.end();
     this.#composer.setReply(null);
+    this.#people.show(null);
     this.#showSidebar();
     this.#showHeader();
-    showToast({ title: this.#shownName, detail: `${this.#gone}.` });
+    const [next] = this.#directory.entries;
+    if (!farewell) showToast({ title: this.#shownName, detail: `${this.#gone}.` });
+    else if (next) this.open(next.channel_id, { name: next.name });
   }
 
   #showMessages() {
     if (this.#gone) return;
-    const channel = this.#channel;
-    const { messages, outbox: pending, hasEarlier } = channel;
-    const drafts = this.#shownDrafts();
-    const rows = this.#ready ? timeline({ messages, drafts, pending, userId: this.#userId, readSeq: this.#readSeq }) : [];
-    const context = {
-      userId: this.#userId,
-      quote: (seq) => this.#quote(seq),
-      onReply: (message) => {
-        this.#composer.setReply(message);
-        this.#composer.focus();
-      },
-      onReact: (seq, emoji, isWanted) => channel[isWanted ? "react" : "unreact"](seq, emoji).catch((error) => showToast(error)),
-      onStop: (seq) => channel.stopReply(seq).catch((error) => showToast(error)),
-      onJourney: (message) => this.#journey.open(this.#channelId, message, `${message.sender_id}: ${excerpt(message, 140)}`),
-      onJump: (seq) => this.#jump(seq),
-      onRetry: (key) => channel.retry(key),
-      onDiscard: (entry) => {
-        channel.discard(entry.key);
-        if (!this.#composer.text) this.#composer.text = entry.content;
-        this.#composer.resize();
-        this.#composer.focus();
-      },
-    };
-    this.#scroller.keep(() => {
-      reconcile($("messages"), rows.map((item) => row(item, context)));
-      $("earlier").hidden = !this.#ready || !hasEarlier;
-      $("beginning").hidden = !this.#ready || hasEarlier;
-      if (this.#ready) $("beginning").replaceChildren(...beginning(this.#name(), rows.length === 0));
-    });
+    this.#messages.show();
     this.#showNewer();
   }
 
-  /** Returns the drafts of the open channel, each with the part of its text that is shown. */
-  #shownDrafts() {
-    return this.#motion.shown(this.#channel.drafts);
-  }
-
-  /** Shows more of the drafts that grow. */
-  #growDrafts() {
-    if (!this.#ready || this.#gone) return;
-    this.#scroller.keep(() => {
-      for (const draft of this.#shownDrafts()) {
-        const element = $("messages").querySelector(`[data-key="draft-${draft.replyTo}"]`);
-        if (element) writeDraft(element, draft);
-      }
-    });
-  }
-
-  /** Takes later states of quoted messages that are not loaded. */
-  #reviseQuotes({ channelId, messages }) {
-    if (channelId !== this.#channelId) return;
-    const quoted = messages.filter(({ seq }) => this.#quotes.has(seq));
-    for (const message of quoted) this.#keepQuote(message);
-    if (quoted.length > 0) this.#showMessages();
-  }
-
-  #keepQuote(message) {
-    const held = this.#quotes.get(message.seq);
-    if (!held || held.version < message.version) this.#quotes.set(message.seq, message);
-  }
-
-  /** Returns the message that a reply answers; fetches it if it is not loaded. */
-  #quote(seq) {
-    const known = this.#channel.log.get(seq) ?? this.#quotes.get(seq);
-    if (known === undefined && !this.#quotes.has(seq)) {
-      const channelId = this.#channelId;
-      this.#quotes.set(seq, null);
-      this.#channel
-        .message(seq)
-        .then((message) => {
-          if (!message || channelId !== this.#channelId) return;
-          this.#keepQuote(message);
-          this.#showMessages();
-        })
-        .catch(() => {});
-    }
-    return known ?? null;
-  }
-
-  async #jump(seq) {
-    let element = document.querySelector(`[data-seq="${seq}"]`);
-    const { log } = this.#channel;
-    while (!element && log.hasEarlier && (log.firstSeq ?? 0) > seq) {
-      if (!(await this.#loadEarlier())) return;
-      element = document.querySelector(`[data-seq="${seq}"]`);
-    }
-    if (element) this.#scroller.reveal(element);
-  }
-
-  async #loadEarlier() {
-    const button = $("earlier");
-    button.disabled = true;
-    $("messages").setAttribute("aria-busy", "true");
-    this.#scroller.atEnd = false;
-    try {
-      await this.#channel.loadEarlier();
-      return true;
-    } catch (error) {
-      showToast(error);
-      return false;
-    } finally {
-      button.disabled = false;
-      requestAnimationFrame(() => $("messages").setAttribute("aria-busy", "false"));
-    }
+  /** Returns what the messages on the screen depend on. */
+  #shownState() {
+    const channel = this.#channelId && !this.#gone ? this.#channel : null;
+    const role = this.#directory.get(this.#channelId)?.membership?.role;
+    return { channel, role, isReady: this.#ready, isArchived: this.#isArchived, name: this.#name(), userId: this.#userId, readSeq: this.#readSeq };
   }
 
   #isReading() {
@@ -346,7 +269,7 @@ class App {
     button.hidden = !this.#ready || this.#scroller.atEnd;
     button.dataset.new = String(this.#newCount > 0);
     $("newer-text").textContent = this.#newCount > 0 ? `${this.#newCount} new ${this.#newCount === 1 ? "message" : "messages"}` : "To the newest";
-    const { entries } = this.#client.channels;
+    const { entries } = this.#directory;
     const unseen = entries.reduce((sum, channel) => sum + this.#unread(channel), this.#newCount);
     document.title = `${titleCount(unseen)}${this.#name()} · Switchboard`;
   }
@@ -360,11 +283,11 @@ class App {
   // --- around the messages
 
   get #isArchived() {
-    return Boolean(this.#client.channels.get(this.#channelId)?.archived_at);
+    return Boolean(this.#directory.get(this.#channelId)?.archived_at);
   }
 
   #name() {
-    this.#shownName = this.#client.channels.get(this.#channelId)?.name || this.#shownName;
+    this.#shownName = this.#directory.get(this.#channelId)?.name || this.#shownName;
     return this.#shownName || this.#channelId || "";
   }
 
@@ -375,17 +298,17 @@ class App {
 
   /** Returns the number of unread messages in another channel. Those of the open one are counted while it is open. */
   #unread(channel) {
-    return channel.channel_id === this.#channelId ? 0 : this.#client.channels.unread(channel.channel_id);
+    return channel.channel_id === this.#channelId ? 0 : this.#directory.unread(channel.channel_id);
   }
 
   #showSidebar() {
-    const { channels, userId, leftOut } = this.#client;
-    const active = this.#channelId && !this.#gone ? { channel_id: this.#channelId, name: this.#name(), ...channels.get(this.#channelId) } : null;
-    this.#sidebar.show({ channels: channels.entries, active, unread: (channel) => this.#unread(channel), leftOut, userId });
+    const { userId, leftOut } = this.#client;
+    const active = this.#channelId && !this.#gone ? { channel_id: this.#channelId, name: this.#name(), ...this.#directory.get(this.#channelId) } : null;
+    this.#sidebar.show({ channels: this.#directory.entries, active, unread: (channel) => this.#unread(channel), leftOut, userId });
   }
 
   #showHeader() {
-    const channel = this.#client.channels.get(this.#channelId);
+    const channel = this.#directory.get(this.#channelId);
     $("channel-name").textContent = this.#name();
     $("channel-detail").textContent = this.#gone || (channel ? channelDetail(channel) : "");
     this.#composer.refresh();
@@ -401,14 +324,23 @@ class App {
   }
 }
 
+/** Returns the client of a user. It connects when a channel is opened. */
+function clientOf({ rest, websocket }, userId) {
+  return new SwitchboardClient({ userId, rest, websocket, token: () => issueToken(userId), store: indexedDbStore() });
+}
+
 async function start() {
   setUpTheme($("theme"));
   const config = await loadConfig();
   const asked = route();
-  if (isId(asked.user) && isId(asked.channel)) new App(config, asked.user).open(asked.channel, { push: false });
+  if (isId(asked.user) && isId(asked.channel)) new App(clientOf(config, asked.user)).open(asked.channel, { push: false });
   else {
     const complaint = asked.user ? "That name or channel has characters that ids do not have." : "";
-    welcome(asked, complaint, (name, channelId, channelName) => new App(config, name).open(channelId, { name: channelName }));
+    welcome(asked, complaint, async (user, channelId, name) => {
+      const client = clientOf(config, user);
+      const id = channelId || (await idOfName(new Directory(client), name));
+      new App(client).open(id, { name });
+    });
   }
 }
 

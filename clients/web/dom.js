@@ -57,7 +57,7 @@ export function reconcile(parent, items) {
   restore(parent, focus);
 }
 
-const FOCUSABLE = "button, a[href], [tabindex]";
+const FOCUSABLE = "button, a[href], textarea, [tabindex]";
 
 /** Returns the key of the child with the focus, and the position of the focus in it; `null` if the focus is elsewhere. */
 function focusWithin(parent) {
@@ -70,6 +70,13 @@ function focusWithin(parent) {
 function restore(parent, focus) {
   if (!focus || parent.contains(document.activeElement)) return;
   const child = [...parent.children].find((one) => one.dataset.key === focus.key);
-  const target = focus.activeElement.isConnected ? focus.activeElement : focus.index < 0 ? child : child?.querySelectorAll(FOCUSABLE)[focus.index];
+  const target = focus.activeElement.isConnected ? focus.activeElement : focus.index < 0 ? child : counterpart(child, focus);
   target?.focus({ preventScroll: true });
+}
+
+/** Returns the element in a new child that stands for the one with the focus: by its label, or by its position. */
+function counterpart(child, { index, activeElement }) {
+  const all = [...(child?.querySelectorAll(FOCUSABLE) ?? [])];
+  const label = activeElement.getAttribute("aria-label");
+  return all.find((one) => label && one.getAttribute("aria-label") === label) ?? all[index] ?? child;
 }

@@ -57,5 +57,19 @@ export function reactors({ count, user_ids: users, reacted }, userId) {
   return named.length > 1 ? `${named.slice(0, -1).join(", ")} and ${named.at(-1)}` : named.join("");
 }
 
-/** Returns the text about a thread at its root. */
-export const threadText = ({ reply_count: count }) => (count === 1 ? "1 reply in the thread" : `${count} replies in the thread`);
+/** Returns the number of replies in a thread as text. */
+export const repliesText = (count) => (count === 0 ? "No replies yet" : count === 1 ? "1 reply" : `${count} replies`);
+
+/** Returns the text about a thread at its root: "2 replies, last 12:04". */
+export function threadText({ reply_count: count, last_reply_at: last }, now = new Date()) {
+  const time = shortTime(new Date(last ?? Number.NaN), now);
+  return time ? `${repliesText(count)}, last ${time}` : repliesText(count);
+}
+
+/** Returns the line about the users that type; empty without any. */
+export function typingText(users) {
+  if (users.length > 3) return "Several people are typing";
+  const [last, ...others] = [...users].reverse();
+  if (!last) return "";
+  return others.length > 0 ? `${others.reverse().join(", ")} and ${last} are typing` : `${last} is typing`;
+}

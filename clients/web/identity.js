@@ -22,6 +22,12 @@ export function slug(text) {
   return isId(id) ? id : "";
 }
 
+/** Derives the id of a channel from its name. Empty if the id would lack a letter or a picture of the name. */
+export function channelId(name) {
+  const bare = name.normalize("NFKD").replace(/[\p{M}\p{P}\p{Z}]/gu, "");
+  return /^[\x21-\x7e]*$/.test(bare) ? slug(name) : "";
+}
+
 /** Hashes a name with FNV-1a, so that it has the same colour everywhere. */
 export function hue(name) {
   let hash = 0x811c9dc5;

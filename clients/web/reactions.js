@@ -3,27 +3,26 @@
 import { el, icon, reconcile } from "./dom.js";
 import { reactors, threadText } from "./format.js";
 
-/** Emoji that the page offers. */
-const OFFERED = ["👍", "❤️", "😂", "🎉", "👀", "✅"];
-
 /**
  * Shows the reactions and the thread of a message in its element. Screen readers do not announce them: the messages are
  * a log, in which only new messages count.
  */
 export function extras(element, message, context) {
   const reactions = message.deleted_at ? [] : (message.reactions ?? []);
+  // The panel of a thread shows its replies.
+  const hasThread = Boolean(message.thread) && context.place === "channel";
   let foot = element.querySelector(".message-foot");
   if (!foot) {
-    if (reactions.length === 0 && !message.thread) return;
+    if (reactions.length === 0 && !hasThread) return;
     foot = footer(message.seq);
     element.append(foot);
   }
   const list = foot.querySelector(".reactions");
   const hadFocus = list.contains(document.activeElement);
-  reconcile(list, reactions.map((reaction) => chip(reaction, message.seq, context)));
+  reconcile(list, reactions.map((reaction) => chip(reaction, message, context)));
   // The focus stays in the message if its reaction is gone.
-  if (hadFocus && !list.contains(document.activeElement)) element.querySelector(".react")?.focus({ preventScroll: true });
-  reconcile(foot.querySelector(".thread"), message.thread ? [threadLink(message, context)] : []);
+  if (hadFocus && !list.contains(document.activeElement)) element.focus({ preventScroll: true });
+  reconcile(foot.querySelector(".thread"), hasThread ? [threadLink(message, context)] : []);
 }
 
 const footer = (seq) =>
@@ -34,7 +33,7 @@ const footer = (seq) =>
     el("div", { class: "thread" }),
   );
 
-function chip(reaction, seq, context) {
+function chip(reaction, message, context) {
   const { emoji, count, reacted } = reaction;
   return {
     key: emoji,
@@ -45,7 +44,7 @@ function chip(reaction, seq, context) {
         {
           class: "reaction",
           type: "button",
-          onclick: ({ currentTarget }) => context.onReact(seq, emoji, currentTarget.getAttribute("aria-pressed") !== "true"),
+          onclick: () => context.onReact(message, emoji),
         },
         el("span", { text: emoji }),
         el("span", { class: "reaction-count" }),
@@ -60,64 +59,31 @@ function chip(reaction, seq, context) {
   };
 }
 
-const threadLink = ({ seq, thread }, context) => ({
+const threadLink = (message, context) => ({
   key: "thread",
-  version: `${thread.reply_count}|${thread.last_reply_seq}`,
+  version: threadText(message.thread),
   render: () =>
     el("button", {
       class: "link-button thread-link",
       type: "button",
-      "aria-label": `${threadText(thread)} of message ${seq}; show the last one`,
-      onclick: () => context.onJump(thread.last_reply_seq),
-      text: threadText(thread),
+      "aria-label": `${threadText(message.thread)}; open the thread of message ${message.seq}`,
+      onclick: () => context.onThread(message),
+      text: threadText(message.thread),
     }),
 });
 
 /** Returns the button that opens the choice of reactions to a message. */
-export function reactButton(message, context) {
-  const button = el(
+export const reactButton = (message, context) =>
+  el(
     "button",
     {
       class: "icon-button small reply react",
       type: "button",
       "aria-label": `React to message ${message.seq} of ${message.sender_id}`,
+      "aria-haspopup": "dialog",
       "aria-expanded": "false",
       title: "React",
-      onclick: () => (button.getAttribute("aria-expanded") === "true" ? closePicker(button) : openPicker(button, message.seq, context)),
+      onclick: () => context.onPick(message),
     },
     icon("react"),
   );
-  return button;
-}
-
-function openPicker(button, seq, context) {
-  const choose = (emoji) => {
-    closePicker(button);
-    context.onReact(seq, emoji, true);
-  };
-  const picker = el(
-    "div",
-    {
-      class: "reaction-picker",
-      role: "group",
-      "aria-live": "off",
-      "aria-label": `Choose a reaction to message ${seq}`,
-      onkeydown: (event) => {
-        if (event.key !== "Escape") return;
-        event.stopPropagation();
-        closePicker(button);
-      },
-    },
-    ...OFFERED.map((emoji) => el("button", { type: "button", "aria-label": `React with ${emoji}`, onclick: () => choose(emoji), text: emoji })),
-  );
-  button.setAttribute("aria-expanded", "true");
-  button.closest(".line").after(picker);
-  picker.querySelector("button").focus();
-  picker.scrollIntoView({ block: "nearest" });
-}
-
-function closePicker(button) {
-  button.setAttribute("aria-expanded", "false");
-  button.closest(".message").querySelector(".reaction-picker")?.remove();
-  button.focus();
-}

@@ -46,13 +46,13 @@ export class Scroller {
     if (mark) mark.scrollIntoView({ block: "center" });
     else this.toEnd();
   }
+}
 
-  /** Scrolls to a message and highlights it. */
-  reveal(element) {
-    this.atEnd = false;
-    element.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" });
-    element.classList.remove("found");
-    requestAnimationFrame(() => element.classList.add("found"));
-    element.addEventListener("animationend", () => element.classList.remove("found"), { once: true });
-  }
+/** Scrolls to a message, gives it the focus, and highlights it. */
+export function reveal(element) {
+  element.focus({ preventScroll: true });
+  element.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" });
+  element.classList.remove("found");
+  requestAnimationFrame(() => element.classList.add("found"));
+  element.addEventListener("animationend", () => element.classList.remove("found"), { once: true });
 }

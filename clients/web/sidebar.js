@@ -2,25 +2,17 @@
 
 import { reconcile } from "./dom.js";
 import { leftOutText } from "./format.js";
-import { slug } from "./identity.js";
 import { $, narrow } from "./page.js";
 import { channelRow } from "./view.js";
 
 export class Sidebar {
   #onOpen;
+  #isUnread = false;
+  #invited = 0;
 
-  /** `onOpen` gets the id of a channel that the user chooses, and `{ name }` if the user has written a name. */
+  /** `onOpen` gets the id of a channel that the user chooses. */
   constructor(onOpen) {
     this.#onOpen = onOpen;
-    $("new-channel").addEventListener("submit", (event) => {
-      event.preventDefault();
-      const name = $("new-channel-name").value.trim();
-      const id = slug(name);
-      if (!id) return $("new-channel-name").focus();
-      $("new-channel-name").value = "";
-      this.toggle(false);
-      this.#onOpen(id, { name });
-    });
     $("sidebar-open").addEventListener("click", () => this.toggle(true));
     $("sidebar-close").addEventListener("click", () => this.toggle(false));
     $("scrim").addEventListener("click", () => this.toggle(false));
@@ -62,6 +54,17 @@ export class Sidebar {
     );
     $("left-out").textContent = leftOutText(leftOut);
     $("left-out").hidden = leftOut === 0;
-    $("elsewhere").hidden = !channels.some((channel) => unread(channel) > 0);
+    this.#isUnread = channels.some((channel) => unread(channel) > 0);
+    this.#mark();
+  }
+
+  /** Number of invitations, which the button of the list tells on a narrow screen. */
+  set invited(count) {
+    this.#invited = count;
+    this.#mark();
+  }
+
+  #mark() {
+    $("elsewhere").hidden = !this.#isUnread && this.#invited === 0;
   }
 }

@@ -8,8 +8,9 @@ const GROUP_WITHIN_MS = 5 * 60_000;
 /**
  * Returns the rows of a channel, top to bottom: `{type: "day"}`, `{type: "unread"}`, `{type: "message"}`,
  * `{type: "draft"}`, `{type: "pending"}`. `readSeq` is the newest read message at the time of entering the channel.
+ * `threadSeq` is the root of the thread if only its messages are shown. Then none of them quotes it as its root.
  */
-export function timeline({ messages, drafts = [], pending, userId, readSeq = null }) {
+export function timeline({ messages, drafts = [], pending, userId, readSeq = null, threadSeq = null }) {
   const rows = [];
   let previous = null;
   let marked = readSeq === null;
@@ -25,7 +26,7 @@ export function timeline({ messages, drafts = [], pending, userId, readSeq = nul
       previous = null;
     }
     const grouped = joins(previous, message, at);
-    rows.push({ type: "message", key: `seq-${message.seq}`, message, at, grouped, quoted: quoted(message, grouped) });
+    rows.push({ type: "message", key: `seq-${message.seq}`, message, at, grouped, quoted: quoted(message, grouped, threadSeq) });
     previous = { sender: message.sender_id, role: message.role, thread: message.thread_seq, at };
   }
   for (const draft of drafts) {
@@ -36,7 +37,7 @@ export function timeline({ messages, drafts = [], pending, userId, readSeq = nul
     const at = new Date(entry.createdAt);
     const own = { sender_id: userId, role: "user", reply_to: entry.replyTo ?? undefined, thread_seq: entry.threadSeq ?? undefined };
     const grouped = joins(previous, own, at);
-    rows.push({ type: "pending", key: `key-${entry.key}`, entry, at, grouped, quoted: quoted(own, grouped) });
+    rows.push({ type: "pending", key: `key-${entry.key}`, entry, at, grouped, quoted: quoted(own, grouped, threadSeq) });
     previous = { sender: userId, role: "user", thread: own.thread_seq, at };
   }
   return rows;
@@ -53,7 +54,7 @@ export function answer(message, inThread) {
 }
 
 // In a group, the first message shows the root of the thread.
-const quoted = (message, grouped) => message.reply_to ?? (grouped ? undefined : message.thread_seq);
+const quoted = ({ reply_to: replyTo, thread_seq: root }, grouped, shown) => replyTo ?? (grouped || root === shown ? undefined : root);
 
 // A reply starts a new group, because its quote needs a name above it.
 const joins = (previous, message, at) =>

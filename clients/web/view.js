@@ -1,18 +1,22 @@
 // Elements of messages, channels and states. Builds elements and holds no state.
 
 import { el, icon } from "./dom.js";
-import { dayName, fullTime, shortTime, timeOfDay } from "./format.js";
+import { dayName, fullTime, repliesText, shortTime, timeOfDay } from "./format.js";
 import { avatar } from "./identity.js";
 import { excerpt, renderMarkdown } from "./markdown.js";
+import { isOwn } from "./message-actions.js";
+import { menuButton } from "./message-menu.js";
 import { extras, reactButton } from "./reactions.js";
+import { ROLES, roleText } from "./roles.js";
 import { journeyButton } from "./waterfall.js";
 
 /** Words for the states of a reply that ended early. */
 const ENDINGS = { cancelled: "stopped", truncated: "cut short" };
 
 /**
- * Returns a row of the timeline, for `reconcile`. `context`: `userId`, `quote(seq)`, `onReply`, `onReact`, `onStop`,
- * `onJourney`, `onJump`, `onRetry`, `onDiscard`.
+ * Returns a row of the timeline, for `reconcile`. `context`: `place`, `attribute` for the numbers of messages, `userId`,
+ * `quote(seq)`, `edit(element, message)`, `onReply`, `onReact`, `onPick`, `onMenu`, `onThread`, `onStop`, `onJourney`,
+ * `onJump`, `onRetry`, `onDiscard`.
  */
 export function row(item, context) {
   switch (item.type) {
@@ -20,6 +24,8 @@ export function row(item, context) {
       return { key: item.key, version: dayName(item.at), render: () => divider("day", dayName(item.at)) };
     case "unread":
       return { key: item.key, version: "", render: () => divider("unread", "New") };
+    case "replies":
+      return { key: item.key, version: String(item.count), render: () => divider("replies", repliesText(item.count)) };
     case "message": {
       const quote = quoteOf(item.quoted, context);
       const { edited_at: edited, deleted_at: deleted, agent } = item.message;
@@ -27,8 +33,11 @@ export function row(item, context) {
         key: item.key,
         version: `${item.grouped}|${edited ?? ""}|${deleted ?? ""}|${agent?.status ?? ""}|${quote?.version ?? ""}`,
         render: () => message(item, quote, context),
-        // A reaction or a reply in its thread is no new message.
-        update: (element) => extras(element, item.message, context),
+        // A reaction, a reply in its thread or an editor is no new message.
+        update: (element) => {
+          extras(element, item.message, context);
+          context.edit(element, item.message);
+        },
       };
     }
     case "draft": {
@@ -63,12 +72,13 @@ function quoteOf(seq, context) {
 }
 
 function message({ message: stored, at, grouped }, quote, context) {
-  const mine = stored.sender_id === context.userId && stored.role === "user";
+  const mine = isOwn(stored, context.userId);
   return el(
     "article",
     {
       class: "message",
-      "data-seq": String(stored.seq),
+      tabindex: "-1",
+      [context.attribute]: String(stored.seq),
       "data-role": stored.role,
       "data-mine": mine,
       "data-grouped": grouped,
@@ -79,12 +89,12 @@ function message({ message: stored, at, grouped }, quote, context) {
     line(
       body(stored),
       ENDINGS[stored.agent?.status] ? el("span", { class: "seq", text: ENDINGS[stored.agent.status] }) : null,
-      stored.edited_at && !stored.deleted_at ? el("span", { class: "seq", title: fullTime(new Date(stored.edited_at)), text: "edited" }) : null,
+      stored.edited_at && !stored.deleted_at ? edited(new Date(stored.edited_at)) : null,
       el("span", { class: "seq", title: `${fullTime(at)} · number ${stored.seq} in this channel`, text: `#${stored.seq}` }),
       el(
         "button",
         {
-          class: "icon-button small reply",
+          class: "icon-button small reply answer",
           type: "button",
           "aria-label": `Reply to message ${stored.seq} of ${stored.sender_id}`,
           title: "Reply",
@@ -94,6 +104,7 @@ function message({ message: stored, at, grouped }, quote, context) {
       ),
       stored.deleted_at ? null : reactButton(stored, context),
       journeyButton(stored, context.onJourney),
+      menuButton(stored, context),
     ),
   );
 }
@@ -110,7 +121,7 @@ function draft({ replyTo, status }, quote, isMine, context) {
   content.setAttribute("aria-live", "off");
   return el(
     "article",
-    { class: "message", "data-role": "agent", "data-draft": status, "aria-label": "The agent is writing" },
+    { class: "message", tabindex: "-1", "data-role": "agent", "data-draft": status, "aria-label": "The agent is writing" },
     el(
       "header",
       { class: "message-heading" },
@@ -133,7 +144,15 @@ export function writeDraft(element, { text }) {
 
 const typing = () => el("div", { class: "body typing", "aria-hidden": "true" }, el("i"), el("i"), el("i"));
 
-const line = (content, ...side) => el("div", { class: "line" }, content, el("div", { class: "message-side" }, ...side.filter(Boolean)));
+function line(content, ...side) {
+  const shown = side.filter(Boolean);
+  // Only the buttons of one message are in the order of Tab.
+  for (const one of shown) if (one.matches(".icon-button")) one.setAttribute("tabindex", "-1");
+  return el("div", { class: "line" }, content, el("div", { class: "message-side" }, ...shown));
+}
+
+const edited = (at) =>
+  el("span", { class: "seq edited", title: fullTime(at) }, "edited", el("time", { datetime: Number.isNaN(at.getTime()) ? null : at.toISOString(), text: ` ${shortTime(at)}` }));
 
 function heading(sender, role, mine, at) {
   return el(
@@ -178,6 +197,7 @@ function pending({ entry, at, grouped }, quote, context) {
     "article",
     {
       class: "message",
+      tabindex: "-1",
       "data-role": "user",
       "data-mine": true,
       "data-grouped": grouped,
@@ -206,7 +226,7 @@ export function channelRow({ channel, active, unread, userId, onOpen }) {
   const { seq, content, deleted_at: deleted } = channel.last_message ?? {};
   return {
     key: channel.channel_id,
-    version: [channel.name, active, unread, time, seq, content, deleted].join("|"),
+    version: [channel.name, channel.visibility, channel.archived_at, active, unread, time, seq, content, deleted].join("|"),
     render: () =>
       el(
         "li",
@@ -221,13 +241,25 @@ export function channelRow({ channel, active, unread, userId, onOpen }) {
             onclick: () => onOpen(channel.channel_id),
           },
           el("span", { class: "jack", "aria-hidden": "true" }),
-          el("span", { class: "channel-label", text: channel.name || channel.channel_id }),
+          el(
+            "span",
+            { class: "channel-label" },
+            el("span", { dir: "auto", text: channel.name || channel.channel_id }),
+            channel.visibility === "private" ? icon("lock") : null,
+            mark(channel),
+          ),
           time ? el("time", { class: "channel-time", datetime: at.toISOString(), text: time }) : null,
           channel.last_message ? el("span", { class: "channel-preview", text: previewText(channel.last_message, userId) }) : null,
           unread > 0 ? el("span", { class: "count" }, el("span", { text: unread > 99 ? "99+" : String(unread) }), el("span", { class: "visually-hidden", text: " unread" })) : null,
         ),
       ),
   };
+}
+
+/** Returns the words for the lock of a private channel, and the mark of an archived one. */
+function mark({ visibility, archived_at: archived }) {
+  if (archived) return el("span", { class: "tag", text: visibility === "private" ? "archived, private" : "archived" });
+  return visibility === "private" ? el("span", { class: "visually-hidden", text: ", private" }) : null;
 }
 
 function previewText(last, userId) {
@@ -245,12 +277,13 @@ export function beginning(name, isEmpty) {
   ].filter(Boolean);
 }
 
-/** Returns the line below a channel's name: its visibility, its agent, and its id if the name differs. */
+/** Returns the line below a channel's name: its visibility, its agent, the user's role, and its id if the name differs. */
 export function channelDetail(channel) {
   const parts = [channel.visibility === "private" ? "Private" : "Public"];
   if (channel.archived_at) parts.push("archived");
   if (channel.agent?.mode === "always") parts.push("the agent answers");
   if (channel.agent?.mode === "mention") parts.push("the agent answers when mentioned");
+  if (ROLES.indexOf(channel.membership?.role) > 0) parts.push(`you are ${roleText(channel.membership.role)}`);
   if (channel.name && channel.name !== channel.channel_id) parts.push(channel.channel_id);
   return parts.join(" · ");
 }

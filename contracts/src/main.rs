@@ -49,7 +49,7 @@ async fn main() -> ExitCode {
         Command::Compare { documents } => compare(documents),
         Command::Publish { pacts, check: true, .. } => published::stale(&pacts).map(|stale| {
             for one in &stale {
-                eprintln!("{one}: cargo contracts publish");
+                eprintln!("{one}");
             }
             stale.is_empty()
         }),

@@ -43,12 +43,18 @@ pub fn broken(published: &Path, documents: &Path) -> Result<Vec<String>> {
 /// Compares the pacts of the consumer tests with the published ones. Returns the differences as text.
 pub fn stale(written: &Path) -> Result<Vec<String>> {
     let mut differences = Vec::new();
+    for published in pact_files(&pacts_folder())? {
+        if published.file_name().is_some_and(|name| !written.join(name).is_file()) {
+            differences.push(format!("{} is of a consumer without a test; delete it", published.display()));
+        }
+    }
     for file in pact_files(written)? {
         let name = file.file_name().context("a pact without a name")?;
         let published = pacts_folder().join(name);
         let before = std::fs::read_to_string(&published).unwrap_or_default();
         if before != normalised(&file)? {
-            differences.push(format!("{} is not what the consumer tests write", published.display()));
+            differences
+                .push(format!("{} is not what the consumer tests write: cargo contracts publish", published.display()));
         }
     }
     Ok(differences)

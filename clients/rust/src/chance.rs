@@ -24,7 +24,8 @@ impl Chance {
 
     /// Returns a number from 0 up to and including `most`.
     pub fn up_to(&mut self, most: u64) -> u64 {
-        most.checked_add(1).map_or_else(|| self.number(), |count| self.number() % count)
+        let number = self.number();
+        most.checked_add(1).map_or(number, |count| number % count)
     }
 
     /// Returns a wait before attempt `attempt`, in milliseconds.

@@ -21,6 +21,8 @@ pub struct Draft {
     draft_id: Option<String>,
     text: String,
     status: Option<DraftStatus>,
+    /// Number of characters that a frame has named.
+    told: usize,
     is_behind: bool,
 }
 
@@ -54,13 +56,19 @@ impl Draft {
         if self.draft_id.as_deref() != Some(draft_id) {
             *self = Self { draft_id: Some(draft_id.to_owned()), ..Self::default() };
         }
-        self.status = Some(status);
-        if position > self.text.chars().count() {
-            self.is_behind = true;
+        let (held, added) = (self.text.chars().count(), text.chars().count());
+        let end = position.saturating_add(added);
+        let is_on = matches!(status, DraftStatus::Thinking | DraftStatus::Writing);
+        // The text of a draft only grows, so a frame within it is a late or repeated one.
+        if is_on && end < held && self.text.chars().skip(position).take(added).eq(text.chars()) {
             return;
         }
-        self.text = self.text.chars().take(position).chain(text.chars()).collect();
-        self.is_behind = false;
+        self.status = Some(status);
+        self.told = if is_on { self.told.max(end) } else { end };
+        if position <= held {
+            self.text = self.text.chars().take(position).chain(text.chars()).collect();
+        }
+        self.is_behind = self.text.chars().count() < self.told;
     }
 
     /// Takes the reply as it is stored. Keeps a longer text of the same draft, which came by frames meanwhile.
@@ -71,6 +79,37 @@ impl Draft {
         }
         self.draft_id = reply.draft_id;
         self.status = Some(reply.status);
-        self.is_behind = false;
+        (self.told, self.is_behind) = (0, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_frame_does_not_shorten_the_text() {
+        let mut draft = Draft::default();
+        for (position, text) in [(0, ""), (0, "one "), (4, "two "), (8, "three")] {
+            draft.take_frame("d", DraftStatus::Writing, position, text);
+        }
+        draft.take_frame("d", DraftStatus::Thinking, 0, "");
+        draft.take_frame("d", DraftStatus::Writing, 4, "two ");
+        assert_eq!((draft.text(), draft.status()), ("one two three", Some(DraftStatus::Writing)));
+        assert!(!draft.is_behind());
+        draft.take_frame("d", DraftStatus::Writing, 20, "five");
+        draft.take_frame("d", DraftStatus::Writing, 0, "one ");
+        draft.take_frame("d", DraftStatus::Writing, 13, "four");
+        assert!(draft.is_behind(), "a frame that was overtaken does not fill all of the gap");
+        draft.take_frame("d", DraftStatus::Writing, 17, "...five");
+        assert!(!draft.is_behind());
+        draft.take_frame("d", DraftStatus::Done, 7, "");
+        assert_eq!(
+            (draft.text(), draft.status()),
+            ("one two", Some(DraftStatus::Done)),
+            "the end tells the whole text"
+        );
+        draft.take_frame("e", DraftStatus::Thinking, 0, "");
+        assert_eq!((draft.text(), draft.draft_id()), ("", Some("e")), "another draft");
     }
 }

@@ -85,6 +85,13 @@ impl Outbox {
         self.set(key, Progress::Waiting);
     }
 
+    /// Sends a refused entry again. Another one is sent anyway.
+    pub fn retry(&mut self, key: &str) {
+        if self.entries.iter().any(|entry| entry.key == key && matches!(entry.progress, Progress::Refused(_))) {
+            self.repeat(key);
+        }
+    }
+
     /// Notes that the server refused a message. Later ones are sent.
     pub fn refused(&mut self, key: &str, problem: Problem) {
         self.set(key, Progress::Refused(problem));
@@ -118,8 +125,10 @@ mod tests {
         assert_eq!(outbox.send().map(|entry| entry.key.as_str()), Some("b"));
         assert!(outbox.settle("b") && !outbox.settle("b"));
         assert_eq!(outbox.due(), None, "a refused message waits for its user");
-        outbox.repeat("a");
+        outbox.retry("a");
         assert_eq!(outbox.send().map(|entry| entry.message.content.as_str()), Some("one"));
+        outbox.retry("a");
+        assert_eq!((outbox.due(), outbox.send()), (None, None), "its request is in flight");
     }
 
     #[test]

@@ -82,6 +82,10 @@ pub struct Session {
     current: Option<Live>,
     /// The socket that is being opened, and its timeout.
     next: Option<(u64, u64)>,
+    /// Channels of the last handshake.
+    named: Vec<String>,
+    /// Time before which the server wants no handshake.
+    not_before: u64,
     attempt: u32,
     retry_at: u64,
     ended: Option<String>,
@@ -182,6 +186,7 @@ impl Session {
     /// Notes that the handshake of a socket begins.
     pub fn opening(&mut self, socket: u64, now: u64) {
         self.next = Some((socket, now.saturating_add(OPEN_WITHIN)));
+        self.named.clone_from(&self.channels);
     }
 
     /// Takes an opened socket, and leaves the one before.
@@ -190,7 +195,10 @@ impl Session {
             return vec![Step::Close(socket)];
         }
         self.next = None;
-        let move_at = now.saturating_add(MOVE_AFTER).saturating_add(chance.up_to(MOVE_WITHIN));
+        // A channel that was added during the handshake needs another socket.
+        let is_outdated = self.channels.iter().any(|channel| !self.named.contains(channel));
+        let age = if is_outdated { 0 } else { MOVE_AFTER.saturating_add(chance.up_to(MOVE_WITHIN)) };
+        let move_at = now.saturating_add(age);
         let ping_at = now.saturating_add(PING_EVERY);
         let live = Live { socket, opened_at: now, connection_id: None, ping_at, pong_by: None, move_at, closing: None };
         self.current.replace(live).map(|previous| Step::Close(previous.socket)).into_iter().collect()
@@ -272,7 +280,7 @@ impl Session {
 
     /// Connects at once, unless the server asked not to.
     pub fn hurry(&mut self, now: u64) {
-        (self.attempt, self.retry_at) = (0, now);
+        (self.attempt, self.retry_at) = (0, now.max(self.not_before));
     }
 
     /// Replaces the socket, because the server does not know it.
@@ -327,6 +335,7 @@ impl Session {
     }
 
     fn failed(&mut self, at_least: u64, now: u64, chance: &mut Chance) {
+        self.not_before = now.saturating_add(at_least);
         self.retry_at = now.saturating_add(chance.wait(self.attempt).max(at_least));
         self.attempt = self.attempt.saturating_add(1);
     }
@@ -367,6 +376,32 @@ mod tests {
         let late = PING_EVERY + 20_000 + PONG_WITHIN;
         assert_eq!(session.tick(late, &mut chance), [Step::Close(1)]);
         assert!(!session.has(1));
+    }
+
+    #[test]
+    fn a_channel_that_is_added_during_a_handshake_gets_a_socket() {
+        let (mut session, mut chance) = (Session::new(vec!["a".to_owned()]), Chance::new(1));
+        session.opening(1, 0);
+        session.add("b", 5);
+        assert!(session.opened(1, 10, &mut chance).is_empty());
+        assert!(session.wants_socket(10), "the socket does not receive it");
+        session.opening(2, 10);
+        assert_eq!(session.opened(2, 20, &mut chance), [Step::Close(1)]);
+        assert!(!session.wants_socket(60_000));
+    }
+
+    #[test]
+    fn a_network_that_comes_back_does_not_shorten_the_time_that_the_server_has_named() {
+        let (mut session, mut chance) = (Session::new(Vec::new()), Chance::new(1));
+        session.opening(1, 0);
+        let busy = End { status: Some(429), retry_after: Some(9_000), ..End::default() };
+        session.closed(1, busy, 10, &mut chance);
+        session.hurry(100);
+        assert_eq!(session.deadline(), Some(9_010));
+        session.opening(2, 9_010);
+        session.closed(2, End { status: Some(503), ..End::default() }, 9_020, &mut chance);
+        session.hurry(9_030);
+        assert!(session.wants_socket(9_030));
     }
 
     #[test]

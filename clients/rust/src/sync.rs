@@ -108,7 +108,7 @@ impl ChannelSync {
         self.log.take_frame(frame);
         if !self.lacks() {
             self.gap_until = None;
-        } else if self.gap_until.is_none() && self.reading.is_none() {
+        } else if self.gap_until.is_none() {
             self.gap_until = Some(now.saturating_add(GAP_AFTER).saturating_add(chance.up_to(GAP_WITHIN)));
         }
     }
@@ -124,7 +124,11 @@ impl ChannelSync {
             Need::Reload => Some((self.not_before, Read::Newest)),
             _ if self.catches_up => Some((self.not_before, Read::After(settled))),
             Need::MessagesAfter(seq) => Some((of_gap, Read::After(seq))),
-            Need::ChangesAfter(rev) => Some((of_gap, Read::Changes(self.changes_from.unwrap_or(rev)))),
+            Need::ChangesAfter(rev) => Some(match self.changes_from {
+                // The rest of what is read already.
+                Some(from) => (self.not_before, Read::Changes(from.max(rev))),
+                None => (of_gap, Read::Changes(rev)),
+            }),
             Need::Nothing => match (self.log.unread_reply(), self.log.first()) {
                 (Some(question), _) => Some((of_gap, Read::Reply(question))),
                 (None, Some(first)) if self.wants_earlier => Some((self.not_before, Read::Earlier(first))),
@@ -136,6 +140,8 @@ impl ChannelSync {
     /// Notes that a request is sent.
     pub(crate) fn begin(&mut self, read: Read) {
         self.reading = Some(read);
+        // A gap that is found from now on waits by itself.
+        self.gap_until = None;
         self.log.ask();
         match read {
             Read::Newest | Read::After(_) => self.catches_up = false,
@@ -276,6 +282,22 @@ mod tests {
         let (at, read) = sync.due().unwrap();
         assert!((1_250..=1_750).contains(&at) && read == Read::After(2), "{at} {read:?}");
         sync.take_frame(created(3), 1_100, &mut chance);
+        assert_eq!(sync.due(), None);
+    }
+
+    #[test]
+    fn a_gap_that_is_found_during_a_request_waits_too() {
+        let mut chance = Chance::new(1);
+        let mut sync = open(&mut chance);
+        sync.take_frame(created(4), 1_000, &mut chance);
+        let (at, read) = sync.due().unwrap();
+        sync.begin(read);
+        sync.take_frame(created(6), at + 10, &mut chance);
+        assert!(sync.take(&page(&[3, 4], false)));
+        // The response does not answer for a number that came after the request.
+        let (later, read) = sync.due().unwrap();
+        assert!((at + 260..=at + 760).contains(&later) && read == Read::After(4), "{later} {read:?}");
+        sync.take_frame(created(5), at + 20, &mut chance);
         assert_eq!(sync.due(), None);
     }
 

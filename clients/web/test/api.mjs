@@ -42,7 +42,7 @@ export const displayed = (page) =>
     all.map((one) => ({
       seq: Number(one.dataset.seq),
       text: one.querySelector(".body").textContent.trim(),
-      isEdited: [...one.querySelectorAll(".seq")].some(({ textContent }) => textContent === "edited"),
+      isEdited: one.querySelector(".edited") !== null,
       reactions: [...one.querySelectorAll(".reaction")].map(
         (chip) => `${chip.firstElementChild.textContent} ${chip.querySelector(".reaction-count").textContent} ${chip.getAttribute("aria-pressed")}`,
       ),

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { leftOutText, reactors, shortTime, threadText, timeOfDay, titleCount } from "../format.js";
+import { leftOutText, reactors, repliesText, shortTime, threadText, timeOfDay, titleCount, typingText } from "../format.js";
 
 test("channels that are left out are counted", () => {
   assert.equal(leftOutText(1), "1 more channel is not live here");
@@ -31,7 +31,18 @@ test("those who reacted are named, oneself first, and the rest are counted", () 
   assert.equal(named(12, ["bob", "carol"], true), "you, bob, carol and 9 more");
 });
 
-test("one reply is one", () => {
-  assert.equal(threadText({ reply_count: 1 }), "1 reply in the thread");
-  assert.equal(threadText({ reply_count: 2 }), "2 replies in the thread");
+test("one reply is one, and the time of the last is named", () => {
+  assert.deepEqual([0, 1, 2].map(repliesText), ["No replies yet", "1 reply", "2 replies"]);
+  const now = new Date(2026, 4, 20, 18, 0);
+  const last = new Date(2026, 4, 20, 9, 5);
+  assert.equal(threadText({ reply_count: 2, last_reply_at: last.toISOString() }, now), `2 replies, last ${timeOfDay(last)}`);
+  assert.equal(threadText({ reply_count: 1 }, now), "1 reply");
+});
+
+test("those who type are named in their order, and many are not", () => {
+  assert.equal(typingText([]), "");
+  assert.equal(typingText(["bob"]), "bob is typing");
+  assert.equal(typingText(["bob", "carol"]), "bob and carol are typing");
+  assert.equal(typingText(["bob", "carol", "dave"]), "bob, carol and dave are typing");
+  assert.equal(typingText(["a", "b", "c", "d"]), "Several people are typing");
 });

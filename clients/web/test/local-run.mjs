@@ -1,4 +1,4 @@
-// A local run for tests, whose agent uses a model of the test.
+// A local run for tests, with a model or with parameters of the test.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -8,15 +8,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /**
- * Starts the runner in `folder`, the folder of the built programs, with the model at `modelUrl`. Returns its addresses,
- * the path of its ready file, and a function that ends it.
+ * Starts the runner in `folder`, the folder of the built programs, with the model at `modelUrl`, if there is one, and
+ * with parameters of the template. Returns its addresses, the path of its ready file, and a function that ends it.
  */
-export async function startLocalRun(folder, modelUrl) {
+export async function startLocalRun(folder, modelUrl, parameters = {}) {
   assert.ok(folder, "BIN_DIR must name the folder of the runner and the functions");
   const files = await mkdtemp(join(tmpdir(), "switchboard-"));
   const readyFile = join(files, "ready.json");
   const ports = ["rest", "websocket", "dynamodb", "page"].flatMap((name) => [`--${name}-port`, "0"]);
-  const options = ["--in-memory", "--bin-dir", folder, "--ready-file", readyFile, "--model-url", modelUrl, "--model", "scripted"];
+  const options = ["--in-memory", "--bin-dir", folder, "--ready-file", readyFile];
+  if (modelUrl) options.push("--model-url", modelUrl, "--model", "scripted");
+  for (const [name, value] of Object.entries(parameters)) options.push("--parameter", `${name}=${value}`);
   const runner = spawn(join(folder, "local"), [...ports, ...options], { stdio: ["ignore", "pipe", "inherit"] });
   const stop = async () => {
     if (runner.exitCode === null) {

@@ -84,6 +84,16 @@ test("a run in one thread shows its root once, and a quote is always shown", () 
   assert.deepEqual(rows.slice(1).map(({ quoted }) => quoted), [undefined, 1, undefined, 3, undefined, undefined, 1]);
 });
 
+test("in a thread, nothing quotes its root as the root", () => {
+  const rows = timeline({
+    messages: [message(2, "bob", at(1, 0), { thread_seq: 1 }), message(3, "carol", at(1, 1), { thread_seq: 1, reply_to: 2 })],
+    pending: [{ key: "k", createdAt: Date.parse(at(1, 2)), replyTo: null, threadSeq: 1 }],
+    userId: "alice",
+    threadSeq: 1,
+  });
+  assert.deepEqual(rows.slice(1).map(({ quoted }) => quoted), [undefined, 2, undefined]);
+});
+
 test("the row of a message stays when reactions come, and that of a draft while it grows", () => {
   const rows = (version, id) =>
     timeline({ messages: [message(1, "bob", at(1, 0), { version })], drafts: [{ id, replyTo: 1 }], pending: [], userId: "alice" });

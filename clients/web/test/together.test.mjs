@@ -65,7 +65,7 @@ test("reactions are added and taken back by keyboard, and keep the focus", async
   const opener = alice.page.getByRole("button", { name: "React to message 1 of bob" });
   await opener.focus();
   await alice.page.keyboard.press("Enter");
-  await alice.page.getByRole("group", { name: "Choose a reaction to message 1" }).waitFor();
+  await alice.page.getByRole("dialog", { name: "Choose a reaction to message 1" }).waitFor();
   await alice.page.keyboard.press("Escape");
   assert.ok(await opener.evaluate((element) => element === document.activeElement));
   await alice.page.keyboard.press("Enter");
@@ -107,11 +107,11 @@ test("an answer quotes, or belongs to a thread, whose root counts it", async (t)
   await showsExactly(page, 4);
   await message(page, 4).getByText("Thread").waitFor();
   // What was counted here, message by message, is what the server counts.
-  const count = message(page, 1).getByRole("button", { name: "2 replies in the thread of message 1; show the last one" });
+  const count = message(page, 1).getByRole("button", { name: /^2 replies, last .*; open the thread of message 1$/ });
   await count.waitFor();
   await page.reload();
   await count.click();
-  await message(page, 4).waitFor();
+  await page.getByRole("complementary", { name: "Thread" }).locator('[data-reply="4"]').waitFor();
   // An answer to a message of a thread stays in it.
   await page.getByRole("button", { name: "Reply to message 4 of bob" }).click();
   assert.equal(await page.getByRole("checkbox", { name: "in its thread" }).isChecked(), true);

@@ -1,8 +1,8 @@
 //! Replies of the agent, whose model is scripted.
 
 use anyhow::{Context, Result, bail};
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use super::ProviderState;
 use crate::{model::Line, socket::PATIENCE, states::Parameters};

@@ -1,8 +1,8 @@
 //! Frames about channels, members and the socket itself.
 
 use anyhow::{Result, bail};
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use super::ProviderState;
 use crate::{

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use futures::future::try_join_all;
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use switchboard_client::{Method, StatusCode};
 
 use super::{ProviderState, requests::reaction};
 use crate::{

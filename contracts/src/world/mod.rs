@@ -10,8 +10,8 @@ mod store;
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail};
-use reqwest::Method;
 use serde_json::{Map, Value, json};
+use switchboard_client::Method;
 use tokio::sync::mpsc;
 
 use self::requests::reaction;
@@ -241,11 +241,9 @@ impl ProviderState {
 
     /// Sends the request of the interaction under its idempotency key. Ignores the response.
     async fn send_before(&self, with: &Parameters) -> Result<()> {
-        let bearer = self.bearer.token()?;
-        let request = self.http.post(format!("{}{}", self.addresses.rest, with.text("path")));
-        let body = with.json("body").unwrap_or(Value::Null);
-        let request = request.bearer_auth(bearer).header("idempotency-key", with.text("key")).json(&body);
-        request.send().await?;
+        let (path, key) = (with.text("path"), with.text("key"));
+        let body = with.json("body").unwrap_or(Value::Null).to_string();
+        self.api(&self.bearer)?.ask(Method::POST, &path, &[("idempotency-key", &key)], Some(&body)).await?;
         Ok(())
     }
 }

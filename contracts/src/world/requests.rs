@@ -1,8 +1,8 @@
 //! Requests to the running stack, under the tenant of the state.
 
 use anyhow::{Result, bail};
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use switchboard_client::{Api, Method, StatusCode};
 
 use super::ProviderState;
 use crate::{states::Parameters, tokens::Bearer};
@@ -96,14 +96,14 @@ impl ProviderState {
         path: &str,
         body: &Value,
     ) -> Result<(StatusCode, Value)> {
-        let token = bearer.token()?;
-        let mut request = self.http.request(method, format!("{}{path}", self.addresses.rest)).bearer_auth(token);
-        if !body.is_null() {
-            request = request.json(body);
-        }
-        let response = request.send().await?;
-        let status = response.status();
-        Ok((status, serde_json::from_slice(&response.bytes().await?).unwrap_or_default()))
+        let body = (!body.is_null()).then(|| body.to_string());
+        let response = self.api(bearer)?.ask(method, path, &[], body.as_deref()).await?;
+        Ok((response.status, response.json()))
+    }
+
+    /// Returns the API for the user of a token.
+    pub(super) fn api(&self, bearer: &Bearer) -> Result<Api> {
+        Ok(Api::with(self.http.clone(), &self.addresses.rest, &bearer.token()?))
     }
 }
 

@@ -224,7 +224,23 @@ impl Sandbox {
             }
             process = self.start()?;
         }
-        Ok(Found::Missed { others })
+        let found = if others.is_empty() { None } else { self.find_behind(planted, seeds)? };
+        Ok(found.unwrap_or(Found::Missed { others }))
+    }
+
+    /// Searches for the expected rules one by one: with each seed, the bug may break another rule first.
+    fn find_behind(&self, planted: &Planted, seeds: u64) -> Result<Option<Found>, String> {
+        for rule in planted.rules.iter().filter_map(|name| Rule::named(name)) {
+            let mut process = self.start()?;
+            for seed in 0..seeds {
+                let Some(finding) = run_seed(&mut process, seed, Some(rule)).finding else { continue };
+                if finding.rule == rule {
+                    return Ok(Some(Found::Expected { rule, seed }));
+                }
+                break;
+            }
+        }
+        Ok(None)
     }
 }
 

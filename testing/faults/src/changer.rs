@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 use tokio::sync::watch;
 
 use crate::{

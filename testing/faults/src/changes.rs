@@ -125,7 +125,7 @@ pub(crate) fn as_sent(channel: &str, stored: &[Stored], accepted: &[Accepted]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shown::Reactions;
+    use crate::held::Reactions;
 
     fn message(seq: u64, version: u64, rev: u64, text: &str) -> Stored {
         Stored {

@@ -5,28 +5,19 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use local::{secret::Secret, token};
 use rand::{RngExt, rngs::StdRng};
-use reqwest::Method;
 use serde_json::Value;
+use switchboard_client::{Api, Method, longest_wait};
 
 use crate::{ledger::Ledger, machine::Machine};
-
-/// Timeout of one attempt at a request. API Gateway's own timeout is 29 s.
-const ATTEMPT: Duration = Duration::from_secs(30);
-
-/// Maximum size of a response, in bytes. A function's response has at most 6 MB.
-const ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Maximum `Retry-After` that a client waits for.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
-const BACKOFF_BASE: Duration = Duration::from_millis(500);
-const BACKOFF_CAP: Duration = Duration::from_secs(30);
-
 /// Addresses of the stack, and the ledger.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) http: reqwest::Client,
-    pub(crate) rest: String,
+    /// The REST API, without a token.
+    pub(crate) api: Api,
     pub(crate) websocket: String,
     pub(crate) secret: Secret,
     pub(crate) ledger: Ledger,
@@ -35,9 +26,9 @@ pub(crate) struct Shared {
 impl Shared {
     /// Requires a running stack: its secret exists then, and stays the same after a kill.
     pub(crate) fn new(machine: &Machine) -> Result<Arc<Self>, String> {
-        let http = reqwest::Client::builder().timeout(ATTEMPT).build().map_err(|error| error.to_string())?;
-        let (rest, websocket, secret) = (machine.rest(), machine.websocket(), machine.secret()?);
-        Ok(Arc::new(Self { http, rest, websocket, secret, ledger: Ledger::default() }))
+        let api = Api::new(&machine.rest(), "").map_err(|error| error.to_string())?;
+        let (websocket, secret) = (machine.websocket(), machine.secret()?);
+        Ok(Arc::new(Self { api, websocket, secret, ledger: Ledger::default() }))
     }
 }
 
@@ -88,26 +79,12 @@ impl User {
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Result<Answer, String> {
-        let url = format!("{}{path}", self.shared.rest);
-        let mut request = self.shared.http.request(method, url).bearer_auth(self.token());
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
-        let mut response = request.send().await.map_err(|error| error.to_string())?;
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| error.to_string())? {
-            if bytes.len() + chunk.len() > ANSWER_BYTES {
-                return Err(format!("the response is longer than {ANSWER_BYTES} bytes"));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        let body = serde_json::from_slice(&bytes).unwrap_or_default();
-        let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
+        let headers: Vec<(&str, &str)> = key.iter().map(|key| ("idempotency-key", *key)).collect();
+        let body = body.map(Value::to_string);
+        let api = self.shared.api.with_token(&self.token());
+        let response = api.ask(method, path, &headers, body.as_deref()).await.map_err(|error| error.to_string())?;
+        let (status, body) = (response.status.as_u16(), response.json());
+        let retry_after = response.retry_after().map(|wait| wait.min(MAX_RETRY_AFTER));
         Ok(Answer { status, body, retry_after })
     }
 
@@ -139,8 +116,7 @@ impl User {
     }
 }
 
-/// Returns the wait before the next attempt: one half fixed, one half random.
+/// Returns the wait before the next attempt, with full jitter.
 pub(crate) fn backoff(attempt: u32, chance: &mut StdRng) -> Duration {
-    let ceiling = BACKOFF_BASE.saturating_mul(1 << attempt.min(16)).min(BACKOFF_CAP);
-    ceiling / 2 + (ceiling / 2).mul_f64(chance.random_range(0.0..1.0))
+    longest_wait(attempt).mul_f64(chance.random_range(0.0..1.0))
 }

@@ -6,8 +6,8 @@ use aws_sdk_dynamodb::Client;
 use jiff::SignedDuration;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use replay::Clients;
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::{Method, Page};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -19,11 +19,11 @@ use crate::{
     changes,
     client::{Shared, User},
     disk::Disk,
+    held::{Shown, shorten},
     injector::Injector,
     machine::Machine,
     oracle, poison,
     sender::{SendProfile, Sender},
-    shown::Shown,
     subscriber::{Buffer, Handle, Refused, open, subscribe},
 };
 
@@ -198,7 +198,7 @@ async fn make_channels(owner: &User, chance: &mut StdRng) -> Result<(), String> 
 async fn probe_private_channel(stranger: User, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
         match open(&stranger, &stranger.token(), &[SECRET.to_owned()], Buffer::Ample).await {
-            Ok(_) | Err(Refused::Status(200..400)) => {
+            Ok(_) | Err(Refused::Status { status: 200..400, .. }) => {
                 stranger.shared.ledger.violation("a stranger got a socket for a private channel".to_owned());
             }
             Err(_) => {}
@@ -287,10 +287,14 @@ async fn compare_with_rest(owner: &User, tables: &Client, chance: &mut StdRng) -
             let after = read.last().map_or(0, |(seq, _)| *seq);
             let path = format!("/channels/{channel}/messages?after={after}&limit=100");
             let page = owner.request_until_answered(Method::GET, &path, None, None, chance).await;
-            let messages = page.body["messages"].as_array().cloned().unwrap_or_default();
-            read.extend(messages.iter().filter_map(Shown::of));
-            if page.body["has_more"] != true || messages.is_empty() {
-                break page.body["rev"].as_u64();
+            let Ok(mut page) = serde_json::from_value::<Page>(page.body) else {
+                owner.shared.ledger.violation(format!("a page of {channel} is not as documented"));
+                break None;
+            };
+            page.messages.iter_mut().for_each(shorten);
+            read.extend(page.messages.iter().map(|message| (message.seq, Shown::of(message))));
+            if !page.has_more || page.messages.is_empty() {
+                break Some(page.rev);
             }
         };
         let is_same = stored.iter().map(|message| (message.seq, message.shown())).eq(read.iter().cloned());

@@ -11,6 +11,7 @@ use rand::{
     seq::{IndexedRandom, SliceRandom},
 };
 use rustix::process::Signal;
+use switchboard_client::Method;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -255,12 +256,12 @@ impl<'a> Injector<'a> {
         for token in [token::sign(secret, &user.name, token::DEFAULT_TTL, ahead), expired].into_iter().flatten() {
             if matches!(
                 open(&user, &token, &["open".to_owned()], Buffer::Ample).await,
-                Ok(_) | Err(Refused::Status(200..400))
+                Ok(_) | Err(Refused::Status { status: 200..400, .. })
             ) {
                 self.shared.ledger.violation("a token of a wrong clock opened a socket".to_owned());
             }
-            let request = self.shared.http.get(format!("{}/channels", self.shared.rest)).bearer_auth(&token);
-            if request.send().await.is_ok_and(|answer| answer.status().is_success()) {
+            let answer = self.shared.api.with_token(&token).ask(Method::GET, "/channels", &[], None).await;
+            if answer.is_ok_and(|answer| answer.status.is_success()) {
                 self.shared.ledger.violation("a token of a wrong clock was accepted".to_owned());
             }
         }

@@ -7,9 +7,9 @@ use std::{
 
 use jiff::SignedDuration;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use reqwest::Method;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
+use switchboard_client::Method;
 use tokio::{
     sync::watch,
     task::JoinSet,

@@ -6,6 +6,7 @@ mod changes;
 mod client;
 mod disk;
 mod fleet;
+mod held;
 mod injector;
 mod ledger;
 mod load;
@@ -15,7 +16,6 @@ mod poison;
 mod process;
 mod samples;
 mod sender;
-mod shown;
 mod skew;
 mod subscriber;
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use replay::{Clients, InvocationRecord, Options, Records, ReplayOutcome, Report, fetch, replay};
+use switchboard_client::Message;
 
 use crate::{
+    held::{Reactions, Shown},
     ledger::{Accepted, Unconfirmed, digest},
     poison,
-    shown::{Reactions, Shown},
     subscriber::Handle,
 };
 
@@ -154,19 +155,24 @@ pub(crate) fn replies(channel: &str, stored: &[Stored]) -> Vec<String> {
 
 /// Checks that a subscriber shows exactly the history, changes included. `newest` is the number of the newest change.
 pub(crate) fn shows(subscriber: &Handle, channel: &str, stored: &[Stored], newest: u64) -> Option<String> {
-    let log = subscriber.log(channel);
-    if log.messages.iter().cloned().eq(stored.iter().map(Stored::shown)) && log.known == Some(newest) {
+    let (shown, known) = subscriber.read(channel, |log| (log.messages().map(held).collect::<Vec<_>>(), log.known()));
+    let wanted = || stored.iter().map(|message| (message.seq, message.shown()));
+    if shown.iter().cloned().eq(wanted()) && known == Some(newest) {
         return None;
     }
-    let at = log.messages.iter().zip(stored).position(|(shown, stored)| *shown != stored.shown());
-    let differs = at.map_or_else(String::new, |index| format!("; they differ from {} on", index + 1));
+    let at = shown.iter().zip(wanted()).find(|(shown, stored)| *shown != stored).map(|((seq, _), _)| seq);
+    let differs = at.map_or_else(String::new, |seq| format!("; they differ from {seq} on"));
     Some(format!(
-        "{} shows {} of the {} messages of {channel} and knows {:?} of {newest} changes{differs}",
+        "{} shows {} of the {} messages of {channel} and knows {known:?} of {newest} changes{differs}",
         subscriber.name,
-        log.messages.len(),
-        stored.len(),
-        log.known
+        shown.len(),
+        stored.len()
     ))
+}
+
+/// Returns the number of a held message, and what is compared of it.
+fn held(message: &Message) -> (u64, Shown) {
+    (message.seq, Shown::of(message))
 }
 
 /// Result of replaying a queue.

@@ -1,33 +1,28 @@
-//! A subscriber that follows the protocol: it ignores duplicates by `seq` and `version`. After a gap or a reconnect it
-//! reads the history and the missed changes. It reconnects after a pause with jitter.
+//! A subscriber that follows the protocol with the log of the Rust client. After a gap or a reconnect it reads the history
+//! and the missed changes. It reconnects after a pause with jitter.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures::StreamExt;
 use rand::{SeedableRng, rngs::StdRng};
-use reqwest::Method;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use switchboard_client::{
+    Changes, ChannelLog, Event, EventKind, Frame, Handshake, Message, Method, Need, Page, Socket,
+};
 use tokio::{
-    net::{TcpSocket, TcpStream},
     sync::mpsc,
     time::{Instant, sleep, timeout},
 };
-use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{Error, Message, client::IntoClientRequest},
-};
+
+pub(crate) use switchboard_client::Refused;
 
 use crate::{
     client::{User, backoff},
-    shown::{Applied, Log, Place, Shown},
+    held::{contradicts, differs, shorten},
 };
-
-/// Timeout of a handshake. API Gateway allows `$connect` 29 s.
-const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Duration after which a connection counts as stable: the next failure starts from the shortest wait.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
@@ -58,36 +53,51 @@ pub(crate) enum Order {
     Cut,
 }
 
-/// State that a subscriber holds of each channel.
-pub(crate) type Logs = Arc<Mutex<BTreeMap<String, Log>>>;
+/// Log of each channel of a subscriber.
+#[derive(Debug, Clone)]
+struct Logs {
+    user: String,
+    logs: Arc<Mutex<BTreeMap<String, ChannelLog>>>,
+}
+
+impl Logs {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, ChannelLog>> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes the log of a channel to `with`.
+    fn with<T>(&self, channel: &str, with: impl FnOnce(&mut ChannelLog) -> T) -> T {
+        with(self.all().entry(channel.to_owned()).or_insert_with(|| ChannelLog::new(&self.user)))
+    }
+}
 
 /// Handle of a running subscriber.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) name: String,
-    pub(crate) logs: Logs,
     pub(crate) orders: mpsc::UnboundedSender<Order>,
+    logs: Logs,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Handle {
-    /// Returns the state that the subscriber holds of a channel.
-    pub(crate) fn log(&self, channel: &str) -> Log {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(channel).cloned().unwrap_or_default()
+    /// Passes the log that the subscriber holds of a channel to `look`. The contents of its messages are their digests.
+    pub(crate) fn read<T>(&self, channel: &str, look: impl FnOnce(&ChannelLog) -> T) -> T {
+        self.logs.with(channel, |log| look(log))
     }
 
-    /// Returns the number of messages that the subscriber shows of a channel.
+    /// Returns the number of messages up to which the subscriber shows all messages of a channel.
     pub(crate) fn count(&self, channel: &str) -> usize {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(channel).map_or(0, |log| log.messages.len())
+        self.read(channel, |log| usize::try_from(log.settled()).unwrap_or(usize::MAX))
     }
 
     /// Returns the number up to which the subscriber has all changes of a channel.
     pub(crate) fn known(&self, channel: &str) -> Option<u64> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(channel).and_then(|log| log.known)
+        self.read(channel, ChannelLog::known)
     }
 
     pub(crate) fn channels(&self) -> Vec<String> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.logs.all().keys().cloned().collect()
     }
 }
 
@@ -106,50 +116,25 @@ struct Subscriber {
     buffer: Buffer,
 }
 
-/// A client's end of a socket.
-pub(crate) type Socket = WebSocketStream<TcpStream>;
-
-/// Reason for a failed handshake.
-#[derive(Debug)]
-pub(crate) enum Refused {
-    /// The response had this status.
-    Status(u16),
-    /// The stack did not respond, or closed the connection.
-    Failed,
-}
-
 /// Opens a socket for channels, with the token in its header.
 pub(crate) async fn open(user: &User, token: &str, channels: &[String], buffer: Buffer) -> Result<Socket, Refused> {
-    let address = user.shared.websocket.strip_prefix("ws://").unwrap_or_default();
-    let address = address.parse().map_err(|_| Refused::Failed)?;
-    let url = format!("{}/?channels={}", user.shared.websocket, channels.join(","));
-    let mut request = url.into_client_request().map_err(|_| Refused::Failed)?;
-    let bearer = format!("Bearer {token}").parse().map_err(|_| Refused::Failed)?;
-    request.headers_mut().insert("authorization", bearer);
-    let handshake = async {
-        let socket = TcpSocket::new_v4().map_err(|_| Refused::Failed)?;
-        if buffer == Buffer::Small {
-            let _ = socket.set_recv_buffer_size(SMALL_BUFFER);
-        }
-        let stream = socket.connect(address).await.map_err(|_| Refused::Failed)?;
-        match client_async(request, stream).await {
-            Ok((socket, _)) => Ok(socket),
-            Err(Error::Http(response)) => Err(Refused::Status(response.status().as_u16())),
-            Err(_) => Err(Refused::Failed),
-        }
-    };
-    timeout(OPEN_WITHIN, handshake).await.unwrap_or(Err(Refused::Failed))
+    let handshake = Handshake::for_channels(&user.shared.websocket, channels).bearer(token);
+    match buffer {
+        Buffer::Ample => handshake.open().await,
+        Buffer::Small => handshake.receive_buffer(SMALL_BUFFER).open().await,
+    }
 }
 
 /// Starts a subscriber to `channels`, which runs until its handle is dropped.
 pub(crate) fn subscribe(user: User, channels: &[&str], buffer: Buffer, seed: u64) -> Handle {
     let channels: Vec<String> = channels.iter().map(|channel| (*channel).to_owned()).collect();
-    let logs: Logs = Arc::new(Mutex::new(channels.iter().map(|channel| (channel.clone(), Log::default())).collect()));
+    let empty = channels.iter().map(|channel| (channel.clone(), ChannelLog::new(&user.name))).collect();
+    let logs = Logs { user: user.name.clone(), logs: Arc::new(Mutex::new(empty)) };
     let (orders, inbox) = mpsc::unbounded_channel();
     let name = format!("{} on {}", user.name, channels.join(","));
     let chance = StdRng::seed_from_u64(seed);
-    let subscriber = Subscriber { user, channels, logs: Arc::clone(&logs), orders: inbox, chance, buffer };
-    Handle { name, logs, orders, task: tokio::spawn(subscriber.run()) }
+    let subscriber = Subscriber { user, channels, logs: logs.clone(), orders: inbox, chance, buffer };
+    Handle { name, orders, logs, task: tokio::spawn(subscriber.run()) }
 }
 
 impl Subscriber {
@@ -165,7 +150,7 @@ impl Subscriber {
                         attempt = 0;
                     }
                 }
-                Err(Refused::Status(status)) if status != 429 && status < 500 => {
+                Err(Refused::Status { status, .. }) if status != 429 && status < 500 => {
                     let name = &self.user.name;
                     self.user.shared.ledger.violation(format!("the response to the handshake of {name} is {status}"));
                 }
@@ -194,10 +179,9 @@ impl Subscriber {
                     // Dropped without a closing handshake.
                     Some(Order::Cut) | None => return,
                 },
-                frame = socket.next() => match frame {
-                    Some(Ok(Message::Text(text))) => self.take(&text).await,
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                    Some(Ok(_)) => {}
+                frame = socket.hear() => match frame {
+                    Ok(text) => self.take(&text).await,
+                    Err(_) => return,
                 },
             }
         }
@@ -205,147 +189,138 @@ impl Subscriber {
 
     async fn take(&mut self, text: &str) {
         let ledger = &self.user.shared.ledger;
-        let Ok(frame) = serde_json::from_str::<Value>(text) else {
-            return ledger.violation(format!("{} got a frame that is not JSON", self.user.name));
+        let Ok(frame) = Frame::parse(text) else {
+            return ledger.violation(format!("{} got a frame that is not as documented: {text}", self.user.name));
         };
         // Frames about the socket itself.
-        if ["hello", "closing"].iter().any(|kind| frame["type"] == *kind) {
+        if matches!(frame, Frame::Hello { .. } | Frame::Closing { .. }) {
             return;
         }
-        let Some(channel) = frame["channel_id"].as_str().map(str::to_owned) else {
-            return ledger.violation(format!("{} got a frame of no channel: {frame}", self.user.name));
+        let Some(channel) = frame.channel_id().map(str::to_owned) else {
+            return ledger.violation(format!("{} got a frame of no channel: {text}", self.user.name));
         };
         if !self.channels.contains(&channel) {
-            return ledger.violation(format!("{} got a frame of {channel}: {frame}", self.user.name));
+            return ledger.violation(format!("{} got a frame of {channel}: {text}", self.user.name));
         }
-        for event in frame["events"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            self.take_event(&channel, event).await;
+        match frame {
+            Frame::Events { events, .. } => events.into_iter().for_each(|event| self.take_event(&channel, event)),
+            frame => self.logs.with(&channel, |log| log.take_frame(frame)),
         }
+        let found = match self.logs.with(&channel, |log| log.need()) {
+            Need::Nothing => return,
+            Need::Reload | Need::MessagesAfter(_) => "gaps found",
+            Need::ChangesAfter(_) => "missed changes found",
+        };
+        self.user.shared.ledger.count(found);
+        self.catch_up(&channel).await;
     }
 
-    async fn take_event(&mut self, channel: &str, event: &Value) {
+    /// Counts an event, checks that it contradicts no held message, and applies it.
+    fn take_event(&self, channel: &str, mut event: Event) {
         let ledger = &self.user.shared.ledger;
-        if event["type"] == "message.created" {
-            ledger.count("messages pushed");
-            match self.show(channel, &event["message"]) {
-                Place::Next => {}
-                Place::Known => self.user.shared.ledger.count("messages pushed again"),
-                Place::AfterGap => {
-                    self.user.shared.ledger.count("gaps found");
-                    self.catch_up(channel).await;
-                }
-            }
-            return;
+        let is_created = event.kind == EventKind::Created;
+        ledger.count(if is_created { "messages pushed" } else { "changes pushed" });
+        event.message.iter_mut().for_each(shorten);
+        let (is_again, wrong) = self.logs.with(channel, |log| {
+            let (is_again, wrong) = (is_created && log.message(event.seq).is_some(), contradicts(log, &event));
+            log.take_events(vec![event]);
+            (is_again, wrong)
+        });
+        if is_again {
+            ledger.count("messages pushed again");
         }
-        ledger.count("changes pushed");
-        match self.with_log(channel, |log| log.apply(event)) {
-            Ok(Applied::Done) => {}
-            Ok(Applied::Missed) => {
-                self.user.shared.ledger.count("missed changes found");
-                self.catch_up(channel).await;
-            }
-            Err(violation) => self.violation(channel, &violation),
+        if let Some(wrong) = wrong {
+            self.violation(channel, &wrong);
         }
-    }
-
-    fn with_log<T>(&self, channel: &str, with: impl FnOnce(&mut Log) -> T) -> T {
-        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        with(logs.entry(channel.to_owned()).or_default())
     }
 
     fn violation(&self, channel: &str, what: &str) {
         self.user.shared.ledger.violation(format!("{} got of {channel}: {what}", self.user.name));
     }
 
-    /// Shows a message if it is the next one, or newer than the shown one.
-    fn show(&self, channel: &str, message: &Value) -> Place {
-        let Some((seq, shown)) = Shown::of(message) else {
-            self.violation(channel, &format!("a message without a field: {message}"));
-            return Place::Known;
-        };
-        self.with_log(channel, |log| log.put(seq, shown)).unwrap_or_else(|violation| {
-            self.violation(channel, &violation);
-            Place::Known
-        })
-    }
-
-    /// Reads the messages after the last shown one, and the changes after the last known one.
-    async fn catch_up(&mut self, channel: &str) {
-        self.user.shared.ledger.count("catch-ups");
-        // A change of a message that is not shown yet leads to another round.
-        while let Some(newest) = self.read_messages(channel).await {
-            let known = self.with_log(channel, |log| log.known.unwrap_or_default());
-            if newest <= known || self.read_changes(channel, known).await != Some(Place::AfterGap) {
-                return;
-            }
+    /// Checks that a message of a page does not contradict the held one.
+    fn compare(&self, channel: &str, message: &Message) {
+        if let Some(wrong) = self.logs.with(channel, |log| differs(log, message)) {
+            self.violation(channel, &wrong);
         }
     }
 
-    /// Requests a page. Returns `None` if it is refused.
-    async fn page(&mut self, channel: &str, query: &str) -> Option<Value> {
+    /// Reads the messages after the last one, and then all that the log needs.
+    async fn catch_up(&mut self, channel: &str) {
+        self.user.shared.ledger.count("catch-ups");
+        let mut read = self.read_messages(channel).await;
+        while read.is_some() {
+            read = match self.logs.with(channel, |log| log.need()) {
+                Need::Nothing => return,
+                // A subscriber shows the whole history: it begins with the first message.
+                Need::Reload | Need::MessagesAfter(_) => self.read_messages(channel).await,
+                Need::ChangesAfter(known) => self.read_changes(channel, known).await,
+            };
+        }
+    }
+
+    /// Requests a page. Returns `None` if it is refused, or not as documented.
+    async fn page<T: DeserializeOwned>(&mut self, channel: &str, query: &str) -> Option<T> {
         let path = format!("/channels/{channel}/{query}&limit={PAGE}");
         let page = self.user.request_until_answered(Method::GET, &path, None, None, &mut self.chance).await;
         if !page.is_success() {
             self.violation(channel, &format!("{} for {query}", page.status));
             return None;
         }
-        Some(page.body)
+        match serde_json::from_value(page.body) {
+            Ok(page) => Some(page),
+            Err(error) => {
+                self.violation(channel, &format!("another page than documented for {query}: {error}"));
+                None
+            }
+        }
     }
 
-    /// Reads the messages after the last shown one, page by page. Returns the number of the newest change.
-    async fn read_messages(&mut self, channel: &str) -> Option<u64> {
+    /// Reads the messages after the last one, page by page. Returns `None` if that fails.
+    async fn read_messages(&mut self, channel: &str) -> Option<()> {
         loop {
-            let after = self.with_log(channel, |log| log.messages.len());
-            let page = self.page(channel, &format!("messages?after={after}")).await?;
-            let Some(newest) = page["rev"].as_u64() else {
-                self.violation(channel, &format!("a page after {after} without the number of changes"));
-                return None;
-            };
-            // The messages of later pages have all changes up to the number of the first page, too.
-            self.with_log(channel, |log| *log.known.get_or_insert(newest));
-            for message in page["messages"].as_array().map(Vec::as_slice).unwrap_or_default() {
-                if self.show(channel, message) == Place::AfterGap {
-                    self.violation(channel, &format!("a history after {after} that continues with {}", message["seq"]));
+            let after = self.logs.with(channel, |log| {
+                log.ask();
+                log.settled()
+            });
+            let mut page: Page = self.page(channel, &format!("messages?after={after}")).await?;
+            page.messages.iter_mut().for_each(shorten);
+            for (message, next) in page.messages.iter().zip(after + 1..) {
+                if message.seq != next {
+                    self.violation(channel, &format!("a history after {after} that continues with {}", message.seq));
                     return None;
                 }
+                self.compare(channel, message);
             }
-            if page["has_more"] != true {
-                return Some(newest);
+            let has_more = page.has_more;
+            self.logs.with(channel, |log| log.take_page(page));
+            if !has_more {
+                return Some(());
             }
         }
     }
 
-    /// Reads the changes after a number, page by page. Returns whether one is of a message that is not shown yet.
-    async fn read_changes(&mut self, channel: &str, known: u64) -> Option<Place> {
+    /// Reads the changes after a number, page by page. Returns `None` if that fails.
+    async fn read_changes(&mut self, channel: &str, known: u64) -> Option<()> {
         self.user.shared.ledger.count("reads of changes");
-        let (mut place, mut after) = (Place::Known, known);
+        let mut after = known;
         loop {
-            let page = self.page(channel, &format!("changes?after={after}")).await?;
+            self.logs.with(channel, ChannelLog::ask);
+            let mut page: Changes = self.page(channel, &format!("changes?after={after}")).await?;
             let mut last = after;
-            for change in page["changes"].as_array().map(Vec::as_slice).unwrap_or_default() {
-                let rev = change["rev"].as_u64().unwrap_or_default();
-                if rev <= last {
+            for change in &mut page.changes {
+                if change.rev <= last {
+                    let rev = change.rev;
                     self.violation(channel, &format!("changes after {after} with {rev} after {last}"));
                 }
-                last = rev;
-                if self.show_changed(channel, &change["message"]) == Place::AfterGap {
-                    place = Place::AfterGap;
-                }
+                last = change.rev;
+                shorten(&mut change.message);
+                self.compare(channel, &change.message);
             }
-            if page["has_more"] == true {
-                after = page["next"]["after"].as_u64()?;
-                continue;
+            match self.logs.with(channel, |log| log.take_changes(page)) {
+                Some(next) => after = next,
+                None => return Some(()),
             }
-            let newest = page["rev"].as_u64()?;
-            self.with_log(channel, |log| log.known = log.known.max(Some(newest)));
-            return Some(place);
         }
-    }
-
-    /// Shows the newer version of a shown message. A change of another message adds none.
-    fn show_changed(&self, channel: &str, message: &Value) -> Place {
-        let count = self.with_log(channel, |log| log.messages.len());
-        let is_shown = message["seq"].as_u64().is_some_and(|seq| usize::try_from(seq).is_ok_and(|seq| seq <= count));
-        if is_shown { self.show(channel, message) } else { Place::AfterGap }
     }
 }

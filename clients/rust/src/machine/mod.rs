@@ -183,18 +183,19 @@ impl Core {
     /// Sends a refused message again, with the same key.
     pub fn retry(&mut self, channel: &str, key: &str, now: u64) {
         if let Some(sync) = self.channels.get_mut(channel) {
-            sync.outbox.repeat(key);
+            sync.outbox.retry(key);
         }
         self.changed(channel);
         self.handle(Input::Time, now);
     }
 
-    /// Drops a message that is not stored yet.
+    /// Drops a message that is not stored yet. The next one is sent.
     pub fn discard(&mut self, channel: &str, key: &str) {
         if let Some(sync) = self.channels.get_mut(channel) {
             sync.outbox.settle(key);
         }
         self.changed(channel);
+        self.work();
     }
 
     /// Reads a page of messages before the oldest held one.
@@ -318,12 +319,13 @@ impl Core {
             self.clock.learn(time, self.now);
         }
         let Some(InFlight { purpose, token, .. }) = self.requests.remove(&answer.id) else { return };
+        let is_success = (200..300).contains(&answer.status);
+        // A response of 429 or 5xx may come from a part that does not read tokens.
         if answer.status == 401 {
             self.tokens.refuse(&token);
-        } else {
+        } else if is_success {
             self.tokens.accepted(&token);
         }
-        let is_success = (200..300).contains(&answer.status);
         let problem = (!is_success).then(|| Problem::of(answer.status, answer.retry_after, &answer.body));
         let (now, chance) = (self.now, &mut self.chance);
         match purpose {
@@ -410,6 +412,7 @@ impl Core {
                 Step::Send(socket, text) => Action::Send { socket, text: text.to_owned() },
                 Step::Close(socket) => {
                     self.sockets.remove(&socket);
+                    self.channels.values_mut().for_each(ChannelSync::disconnected);
                     Action::Close { socket }
                 }
             });

@@ -246,3 +246,27 @@ fn a_request_without_an_answer_is_repeated() {
     run.answer(again.id, 403, &json!({}));
     assert!(run.core.refusal("general").is_some());
 }
+
+#[test]
+fn a_handshake_without_an_answer_does_not_hold_back_the_history() {
+    let mut run = Run::new(&[]);
+    run.open("general");
+    run.token(100);
+    assert!(run.fetches.is_empty());
+    while run.closed.is_empty() {
+        run.advance();
+    }
+    assert_eq!(run.request().path, "/channels/general/messages");
+}
+
+#[test]
+fn a_discarded_message_lets_the_next_one_be_sent() {
+    let mut run = Run::new(&[]);
+    run.token(100);
+    run.connect();
+    let (one, two) = (run.send("one"), run.send("two"));
+    run.fetches.clear();
+    run.core.discard("general", &one);
+    run.collect();
+    assert_eq!(run.request().key, Some(two));
+}

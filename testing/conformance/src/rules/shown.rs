@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Judge, Rule};
+use super::{Judge, Rule, Sent};
 use crate::{
     gateway::{
         Gateway,
@@ -32,8 +32,12 @@ impl Judge {
                 self.find(Rule::NoDuplicates, text);
             }
             if entry.state == "failed" {
-                let key = Some(entry.key.as_str());
-                for sent in self.sends.iter_mut().filter(|sent| sent.key.as_deref() == key) {
+                // A send that waited for an earlier one may fail without a request, which would tell its key.
+                let is_it = |sent: &&mut Sent| {
+                    sent.channel == show.channel
+                        && sent.key.as_ref().map_or(sent.content == entry.content, |key| *key == entry.key)
+                };
+                for sent in self.sends.iter_mut().filter(is_it) {
                     sent.has_failed = true;
                 }
             }

@@ -47,6 +47,10 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    pub(crate) fn new(bug: Option<Bug>) -> Self {
+        Self { bug, ..Self::default() }
+    }
+
     fn has(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
     }
@@ -83,7 +87,10 @@ impl Log {
                 self.newest = self.newest.max(rev);
                 let first = event["rev_from"].as_u64().unwrap_or(rev);
                 let ignores = self.has(Bug::ChangeGapIgnored);
-                self.known = self.known.map(|known| if ignores || first <= known + 1 { known.max(rev) } else { known });
+                // A reaction to a message that comes later is missing then.
+                let is_lost = !event["message"].is_object() && seq > self.settled && !self.messages.contains_key(&seq);
+                let follows = |known: u64| first <= known + 1 && !is_lost;
+                self.known = self.known.map(|known| if ignores || follows(known) { known.max(rev) } else { known });
             }
             match event["type"].as_str().unwrap_or_default() {
                 "message.created" => {
@@ -92,7 +99,8 @@ impl Log {
                     }
                     self.keep(event["message"].clone());
                 }
-                "message.updated" | "message.deleted" if self.messages.contains_key(&seq) => {
+                // The push of a message that is not held may come later, or was lost.
+                "message.updated" | "message.deleted" if seq > self.settled || self.messages.contains_key(&seq) => {
                     self.keep(event["message"].clone());
                 }
                 "reaction.added" | "reaction.removed" => self.react(seq, event),

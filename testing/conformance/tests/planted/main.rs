@@ -37,10 +37,10 @@ fn the_reference_client_keeps_all_rules() {
 fn each_planted_bug_is_found() {
     let mut missed = Vec::new();
     for &bug in Bug::ALL {
-        let found = (0..SEARCHED).find_map(|seed| {
-            let finding = run_seed(&mut Reference::new(Some(bug)), seed, None).finding?;
-            bug.rules().contains(&finding.rule).then_some((seed, finding))
-        });
+        let run = |seed, rule| run_seed(&mut Reference::new(Some(bug)), seed, Some(rule)).finding;
+        // A bug may break other rules first.
+        let found = (0..SEARCHED)
+            .find_map(|seed| bug.rules().iter().find_map(|rule| run(seed, *rule).map(|finding| (seed, finding))));
         match found {
             Some((seed, finding)) => println!("{bug:?}: seed {seed}: {}: {}", finding.rule.name(), finding.text),
             None => missed.push(bug),

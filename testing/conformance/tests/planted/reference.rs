@@ -187,7 +187,7 @@ impl Reference {
         let most = if bug == Some(Bug::OneSocket) { 1 } else { usize::MAX };
         self.links = groups.take(most).map(Link::new).collect();
         for id in ids("open") {
-            self.logs.insert(id, Log { bug, ..Log::default() });
+            self.logs.insert(id, Log::new(bug));
         }
     }
 

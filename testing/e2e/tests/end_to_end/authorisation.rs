@@ -4,8 +4,8 @@
 use std::{fmt::Write, path::Path};
 
 use futures::{StreamExt, stream};
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::{
     issuers::{ALL, of_tenant, with_tenants},

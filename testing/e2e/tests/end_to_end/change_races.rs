@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use futures::future::{join, join_all, join3};
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::{
     changes::{THUMB, changes, cover, require_unbroken},

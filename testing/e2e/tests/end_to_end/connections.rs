@@ -1,7 +1,7 @@
 //! Sockets: their handshakes, their frames and their ends.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use reqwest::StatusCode;
+use switchboard_client::StatusCode;
 
 use crate::stack::{Socket, Stack, token_of, until};
 

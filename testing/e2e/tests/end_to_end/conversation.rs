@@ -1,8 +1,8 @@
 //! Conversations: live, in order, without duplicates, with replies.
 
 use futures::{StreamExt, stream};
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use switchboard_client::{Method, StatusCode};
 
 use crate::stack::{Stack, seqs, until};
 

@@ -1,7 +1,7 @@
 //! Changes by users who concurrently lose their authority: roles, memberships, archived channels.
 
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::stack::Stack;
 

@@ -8,8 +8,8 @@ use std::{
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::{StreamExt, stream, stream::FuturesUnordered};
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use switchboard_client::{Method, StatusCode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -261,7 +261,7 @@ async fn the_own_page_and_named_origins_reach_the_two_apis_and_no_more() {
         assert_eq!(handshake_from(&stack, origin, &token).await.err(), Some(StatusCode::FORBIDDEN), "{origin}");
     }
     // The front end gets its token from the developer and calls no other port.
-    let http = reqwest::Client::new();
+    let http = crate::raw::http();
     let mut elsewhere: Vec<String> =
         ["dynamodb", "lambda", "sqs", "otlp"].iter().map(|name| stack.address(name).to_owned()).collect();
     elsewhere.push(format!("{page}/token"));
@@ -290,7 +290,7 @@ async fn programs_reach_each_port_and_aws_apis_want_a_signature() {
         tables.get_item().table_name("nothing").key("a", AttributeValue::S("b".into())).send().await.unwrap_err();
     assert!(error.into_service_error().is_resource_not_found_exception());
 
-    let http = reqwest::Client::new();
+    let http = crate::raw::http();
     let health = http.get(stack.address("dynamodb")).send().await.unwrap();
     assert!(health.text().await.unwrap().starts_with("healthy"));
     let scan = |headers: &[(&'static str, &str)]| {
@@ -384,7 +384,7 @@ async fn each_run_has_a_secret_of_its_own() {
         assert!(stack.connect(good, "?channels=lobby").await.is_ok());
         assert_eq!(stack.connect(&known, "?channels=lobby").await.err(), Some(StatusCode::UNAUTHORIZED));
         // The page's tokens are those of its run.
-        let token = reqwest::Client::new().post(format!("{}/token", stack.address("page")));
+        let token = stack.http.post(format!("{}/token", stack.address("page")));
         let (_, minted) = answered(token.json(&json!({ "user": "bob" }))).await;
         assert_eq!(accepts(stack, minted["token"].as_str().unwrap()).await, 200);
     }

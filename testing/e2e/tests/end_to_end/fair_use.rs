@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use switchboard_client::{Method, StatusCode};
 
 use crate::stack::{PATIENCE, Stack, token_of};
 

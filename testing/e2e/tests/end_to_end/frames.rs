@@ -2,8 +2,8 @@
 //! socket. Each arrives at the right sockets, and at no others.
 
 use local::token::DEVELOPMENT_SECRET;
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::{
     issuers::{ALL, of_tenant, with_tenants},

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 
 use local::token::DEVELOPMENT_SECRET;
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use switchboard_client::{Method, StatusCode};
 
 use crate::{
     attacks::routes,

@@ -4,8 +4,8 @@
 use chat::model::id::{ChannelId, UserId};
 use futures::{StreamExt, stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::stack::{Stack, token_of};
 

@@ -1,8 +1,8 @@
 //! Invited users who accept, decline, or come too late.
 
 use futures::future::{join, join_all};
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::stack::{Stack, token_of};
 

@@ -8,8 +8,8 @@ use std::{
 use futures::{StreamExt, future::join_all, stream};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use local::token;
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use switchboard_client::{Method, StatusCode};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::method};
 
 use crate::stack::{Stack, answered, claims_of, signed, until};

@@ -1,7 +1,7 @@
 //! Lists of channels.
 
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::stack::{Stack, answered};
 

@@ -33,6 +33,7 @@ mod presence;
 mod problems;
 mod programs;
 mod races;
+mod raw;
 mod reactions;
 mod replay;
 mod replies;

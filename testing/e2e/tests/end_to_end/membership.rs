@@ -1,7 +1,7 @@
 //! Access of members, and its beginning and end.
 
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use switchboard_client::{Method, StatusCode};
 
 use crate::stack::Stack;
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt, stream};
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::{
     smoke::walk,

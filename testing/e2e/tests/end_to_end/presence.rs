@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use chat::model::limits::TYPING_BUCKET;
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::{
     connections::key_of,

@@ -1,8 +1,8 @@
 //! Invalid input: its status, a problem body, and never a 5xx.
 
 use local::token::DEVELOPMENT_SECRET;
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use switchboard_client::{Method, StatusCode};
 
 use crate::stack::{Stack, answered, claims_of, signed};
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::{join, join_all, join3};
 use local::token::DEVELOPMENT_SECRET;
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::stack::{PATIENCE, Stack, answered, claims_of, signed};
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::stack::{PATIENCE, Socket, Stack};
 

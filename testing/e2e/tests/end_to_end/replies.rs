@@ -11,8 +11,8 @@ use std::{
 use axum::{Json, Router, body::Body, extract::State, http::Response, routing::post};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 use tokio::sync::watch;
 
 use crate::stack::{Socket, Stack, rounds, until};

@@ -1,7 +1,7 @@
 //! `GET /channels/{channel_id}/messages/{seq}/reply`: a reply while it is written, and afterwards.
 
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::{
     replies::{Server, answer, is_final},

@@ -1,7 +1,7 @@
 //! Edited and deleted messages.
 
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use switchboard_client::{Method, StatusCode};
 
 use crate::stack::{Stack, seqs};
 

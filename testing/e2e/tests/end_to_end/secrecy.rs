@@ -1,8 +1,8 @@
 //! Search of logs, exports and stored data for every secret that the stack has processed.
 
 use local::token::DEVELOPMENT_SECRET;
-use reqwest::Method;
 use serde_json::Value;
+use switchboard_client::Method;
 
 use crate::{
     attacks::routes,

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::token::DEVELOPMENT_SECRET;
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::{
     socket_tokens::lifetime,

@@ -7,8 +7,8 @@ use std::{
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::token::DEVELOPMENT_SECRET;
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use switchboard_client::{Method, StatusCode};
 
 use crate::stack::{Stack, answered, claims_of, signed, token_of, until};
 

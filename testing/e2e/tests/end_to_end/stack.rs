@@ -8,15 +8,18 @@ use std::{
 
 use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
 use local::token;
-use reqwest::{Method, Response, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use switchboard_client::{Handshake, Refused};
+use switchboard_client::{Api, Handshake, Method, Refused, StatusCode};
 
-use crate::programs::{built, runner};
+use crate::{
+    programs::{built, runner},
+    raw,
+};
 
 pub(crate) use crate::{
     patience::{LOST, PATIENCE, rounds, until},
+    raw::answered,
     socket::Socket,
 };
 
@@ -31,7 +34,7 @@ pub(crate) const COLLECTOR_KEY: &str = "the-key-of-the-collector";
 pub(crate) struct Stack {
     pub(crate) runner: Child,
     pub(crate) addresses: Value,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
     files: tempfile::TempDir,
 }
 
@@ -163,7 +166,7 @@ impl Stack {
         // Reads the output, so that the runner never waits for a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let addresses = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
-        Self { runner, addresses, http: reqwest::Client::new(), files }
+        Self { runner, addresses, http: raw::http(), files }
     }
 
     /// Returns a token of the command line for this stack.
@@ -177,26 +180,16 @@ impl Stack {
         self.addresses[of].as_str().unwrap()
     }
 
-    /// Returns a request without a token.
-    pub(crate) fn anonymous(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.address("rest"))).timeout(PATIENCE)
-    }
-
-    pub(crate) fn request(&self, user: &str, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.bearing(&token_of(user), method, path)
-    }
-
-    pub(crate) fn bearing(&self, token: &str, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.anonymous(method, path).bearer_auth(token)
+    /// Returns the API for a user.
+    fn api(&self, user: &str) -> Api {
+        Api::with(self.http.clone(), self.address("rest"), &token_of(user))
     }
 
     /// Returns the status of a response, and its JSON.
     pub(crate) async fn ask(&self, user: &str, method: Method, path: &str, body: Value) -> (u16, Value) {
-        let mut request = self.request(user, method, path);
-        if !body.is_null() {
-            request = request.json(&body);
-        }
-        answered(request).await
+        let body = (!body.is_null()).then(|| body.to_string());
+        let response = self.api(user).ask(method, path, &[], body.as_deref()).await.unwrap();
+        (response.status.as_u16(), response.json())
     }
 
     /// Opens a socket with a token.
@@ -210,31 +203,16 @@ impl Stack {
     pub(crate) async fn create_channel(&self, owner: &str, channel: &str, visibility: &str, agent: &str) {
         let body =
             json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": agent } });
-        let response = self.request(owner, Method::POST, "/channels").json(&body).send().await.unwrap();
-        assert_eq!(response.status(), StatusCode::CREATED);
+        assert_eq!(self.ask(owner, Method::POST, "/channels", body).await.0, 201);
     }
 
     /// Sends a message, and returns it as it is in the history: without the channel's number of changes.
     pub(crate) async fn send(&self, user: &str, channel: &str, content: &str) -> Value {
-        let response = self.post(user, channel, content, None).await.unwrap();
-        assert_eq!(response.status(), StatusCode::CREATED);
-        let mut message: Value = response.json().await.unwrap();
+        let path = format!("/channels/{channel}/messages");
+        let (status, mut message) = self.ask(user, Method::POST, &path, json!({ "content": content })).await;
+        assert_eq!(status, 201);
         message.as_object_mut().unwrap().remove("rev");
         message
-    }
-
-    pub(crate) async fn post(
-        &self,
-        user: &str,
-        channel: &str,
-        content: &str,
-        key: Option<&str>,
-    ) -> reqwest::Result<Response> {
-        let mut request = self.request(user, Method::POST, &format!("/channels/{channel}/messages"));
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
-        request.json(&json!({ "content": content })).send().await
     }
 
     /// Returns the complete history, oldest first, read page by page.
@@ -242,7 +220,7 @@ impl Stack {
         let (mut all, mut after) = (Vec::new(), json!(0));
         loop {
             let path = format!("/channels/{channel}/messages?after={after}&limit=100");
-            let page: Value = self.request(user, Method::GET, &path).send().await.unwrap().json().await.unwrap();
+            let (_, page) = self.ask(user, Method::GET, &path, Value::Null).await;
             all.extend(page["messages"].as_array().unwrap().iter().cloned());
             if page["has_more"] == false {
                 return all;
@@ -299,7 +277,7 @@ impl Stack {
     pub(crate) async fn invoke(&self, function: &str, event: &Value) -> (StatusCode, Value) {
         let name = format!("switchboard-{function}Function");
         let url = format!("{}/2015-03-31/functions/{name}/invocations", self.address("lambda"));
-        let request = reqwest::Client::new().post(url).header("authorization", SIGNATURE).json(event);
+        let request = self.http.post(url).header("authorization", SIGNATURE).json(event);
         let response = request.send().await.unwrap();
         (response.status(), response.json().await.unwrap())
     }
@@ -385,13 +363,6 @@ pub(crate) fn claims_of(user: &str, seconds: i64) -> Value {
 pub(crate) fn signed(claims: &Value, secret: &str) -> String {
     let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
-}
-
-/// Returns the status of a response, and its JSON.
-pub(crate) async fn answered(request: reqwest::RequestBuilder) -> (u16, Value) {
-    let response = request.send().await.unwrap();
-    let status = response.status().as_u16();
-    (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
 }
 
 async fn aws() -> aws_config::SdkConfig {

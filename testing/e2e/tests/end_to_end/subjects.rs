@@ -3,8 +3,8 @@
 use futures::{StreamExt, stream};
 use local::token::{AUDIENCE, DEVELOPMENT_SECRET};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::{
     issuers::trusting,

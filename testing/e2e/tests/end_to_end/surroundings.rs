@@ -1,7 +1,7 @@
 //! Replies and presence in channels that change meanwhile.
 
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::{
     replies::{Server, is_final},

@@ -1,7 +1,7 @@
 //! Names, contents, emoji and search keys as Unicode says they are.
 
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::stack::{Stack, answered};
 

@@ -1,7 +1,7 @@
 //! Threads: their roots, their pages, and a history without them.
 
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::stack::{Stack, answered, seqs};
 

@@ -3,8 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use axum::{Router, http::StatusCode as Status, routing::post};
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use switchboard_client::{Method, StatusCode};
 use tokio::net::TcpListener;
 
 use crate::{

@@ -8,9 +8,9 @@ use std::{
 };
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
-use reqwest::Method;
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
+use switchboard_client::Method;
 
 use crate::stack::{PATIENCE, Socket, Stack, pending_ends};
 

@@ -1,8 +1,8 @@
 //! Requests that wait for messages or changes, for clients without a socket.
 
 use futures::future::{Either, join, join_all, select};
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use switchboard_client::{Method, StatusCode};
 
 use crate::{
     changes::changes,

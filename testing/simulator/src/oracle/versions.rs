@@ -94,15 +94,17 @@ impl Derived {
         }
     }
 
-    /// Checks that a message of a page shows all changes up to `rev`.
+    /// Checks that a message of a page shows all changes up to `rev`, and is the stored state of its version.
     pub(crate) fn read(world: &World, message: &Message, rev: Rev) {
-        let late = {
+        let wrong = {
             let tables = world.tables();
             let Some(key) = tables.notes.channels.get(&message.message_id).cloned() else { return };
-            outdated(&tables.notes, &(key, message.seq), message.version, rev)
+            let (place, version) = ((key, message.seq), message.version);
+            let late = outdated(&tables.notes, &place, version, rev);
+            late.or_else(|| strange(&tables.notes, &place, version, &of_message(message)))
         };
-        if let Some(late) = late {
-            world.violation(format!("a page: {late}"));
+        if let Some(wrong) = wrong {
+            world.violation(format!("a page: {wrong}"));
         }
     }
 

@@ -8,6 +8,7 @@ use emulator::{
     websocket,
 };
 use serde_json::json;
+use switchboard_client::{Api, Method};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -77,15 +78,15 @@ impl Running {
     async fn make_first_channel(&self) -> Result<(), Error> {
         let token = token::sign(&self.secret, "switchboard", token::DEFAULT_TTL, jiff::Timestamp::now())?;
         let channel = json!({ "channel_id": FIRST_CHANNEL, "name": "Lobby", "visibility": "public" });
-        let url = format!("{}/channels", self.addresses.rest);
-        let response = reqwest::Client::new().post(url).bearer_auth(token).json(&channel).send().await?;
-        match response.status().as_u16() {
+        let api = Api::new(&self.addresses.rest, &token)?;
+        let response = api.ask(Method::POST, "/channels", &[], Some(&channel.to_string())).await?;
+        match response.status.as_u16() {
             // 409: the channel exists from an earlier run.
             201 | 409 => Ok(()),
             status => Err(format!(
                 "the stack does not work: creating the channel {FIRST_CHANNEL} answered {status}: {}; run with \
                  --log-level info to see why",
-                response.text().await.unwrap_or_default()
+                response.text()
             )
             .into()),
         }

@@ -29,9 +29,7 @@ pub(super) fn pacts(workspace: &Workspace) -> Result {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    install::node(workspace, "clients/typescript")?;
     let mut log = workspace.log("contracts")?;
-    workspace.tee(cmd!(shell, "npm --prefix clients/typescript test"), &mut log)?;
     let consumers = cmd!(shell, "cargo test --manifest-path contracts/Cargo.toml --workspace --locked");
     workspace.tee(consumers, &mut log)?;
     workspace.run(cmd!(shell, "cargo contracts publish --check"))?;

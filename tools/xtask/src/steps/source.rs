@@ -30,7 +30,8 @@ pub(super) fn docs(workspace: &Workspace) -> Result {
     workspace.run(cmd!(workspace.shell, "python3 tools/checks/words.py"))
 }
 
-/// Checks the imports of all crates.
+/// Checks the imports of all crates, and that no other client of the API exists than those of `clients/`.
 pub(super) fn imports(workspace: &Workspace) -> Result {
-    workspace.run(cmd!(workspace.shell, "python3 tools/checks/imports.py"))
+    workspace.run(cmd!(workspace.shell, "python3 tools/checks/imports.py"))?;
+    workspace.run(cmd!(workspace.shell, "python3 tools/checks/clients.py"))
 }

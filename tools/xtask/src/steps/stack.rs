@@ -54,15 +54,12 @@ fn smoke(workspace: &Workspace, local: &LocalRun<'_>) -> Result {
     workspace.run(smoke.env("SMOKE_TOKENS", local.tokens(&["one".into(), "two".into()])?))
 }
 
-/// Tests the client and the page: their code in Node, and the page itself in Chromium.
+/// Tests the page: its code in Node, and the page itself in Chromium.
 pub(super) fn browser(workspace: &Workspace) -> Result {
     let shell = &workspace.shell;
     let chromium = install::apt(workspace, "chromium")?;
-    install::node(workspace, "clients/js")?;
     install::node(workspace, "clients/web/test")?;
     let mut log = workspace.log("browser")?;
-    workspace.run(cmd!(shell, "npm --prefix clients/js run check"))?;
-    workspace.tee(cmd!(shell, "npm --prefix clients/js test"), &mut log)?;
     workspace.tee(cmd!(shell, "npm --prefix clients/web/test run test:unit"), &mut log)?;
     let local = LocalRun::start(workspace, &[])?;
     let page = cmd!(shell, "npm --prefix clients/web/test run test:page")
