@@ -398,16 +398,16 @@ async fn listen(
                 }
                 Err(ended) => ended,
             },
-            order = orders.recv() => match order {
-                Some(text) => match socket.say(&text).await {
-                    Ok(()) => continue,
-                    Err(ended) => ended,
-                },
-                None => {
+            order = orders.recv() => {
+                let Some(text) = order else {
                     let _ = timeout(CLOSE_WITHIN, socket.close()).await;
                     return None;
+                };
+                match socket.say(&text).await {
+                    Ok(()) => continue,
+                    Err(ended) => ended,
                 }
-            },
+            }
         };
         return Some(End { code: ended.code, ..End::default() });
     }

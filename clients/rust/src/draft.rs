@@ -17,6 +17,7 @@ pub struct DraftFrame<'a> {
 
 /// The text of a reply while the agent writes it. Detects lost frames.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the name of the contract")]
 pub struct Draft {
     draft_id: Option<String>,
     text: String,

@@ -54,6 +54,7 @@ impl ChannelLog {
     }
 
     /// Returns the messages, oldest first.
+    #[must_use]
     pub fn messages(&self) -> impl DoubleEndedIterator<Item = &Message> {
         self.messages.values()
     }
@@ -151,7 +152,7 @@ impl ChannelLog {
             self.count(&event);
             match (event.kind, event.message) {
                 (EventKind::Created | EventKind::Updated | EventKind::Deleted, Some(message)) => {
-                    self.keep_shown(message)
+                    self.keep_shown(message);
                 }
                 (kind @ (EventKind::ReactionAdded | EventKind::ReactionRemoved), _) => {
                     self.told = self.told.max(event.seq);

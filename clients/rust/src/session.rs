@@ -209,7 +209,7 @@ impl Session {
         let Some(live) = self.current.as_mut().filter(|live| live.socket == socket) else { return };
         match frame {
             Frame::Hello { connection_id, .. } | Frame::Pong { connection_id } => {
-                live.connection_id = Some(connection_id.clone())
+                live.connection_id = Some(connection_id.clone());
             }
             Frame::Closing { reason, reconnect } => {
                 live.closing = Some((*reason, *reconnect, now.saturating_add(CLOSE_WITHIN)));

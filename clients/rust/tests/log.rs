@@ -207,7 +207,9 @@ proptest! {
                 heal(&mut log, &server);
             }
         }
-        late.iter().for_each(|(_, event)| take(&mut log, event));
+        for (_, event) in &late {
+            take(&mut log, event);
+        }
         // A socket was opened: the newest messages and changes are read.
         heal(&mut log, &server);
         log.ask();

@@ -143,7 +143,7 @@ impl Core {
                 }
             }
             Input::Token(None) => self.tokens.failed(self.now, &mut self.chance),
-            Input::Answer(answer) => self.answer(answer),
+            Input::Answer(answer) => self.answer(&answer),
             Input::NoAnswer { id } => self.no_answer(id),
             Input::Online(is_online) => self.online(is_online),
         }
@@ -314,7 +314,7 @@ impl Core {
         true
     }
 
-    fn answer(&mut self, answer: Answer) {
+    fn answer(&mut self, answer: &Answer) {
         if let Some(time) = answer.date.as_deref().and_then(time::of_http_date) {
             self.clock.learn(time, self.now);
         }

@@ -22,7 +22,9 @@ impl Core {
         }
         self.follow(steps);
         let late: Vec<u64> = self.requests.iter().filter(|(_, one)| one.by <= now).map(|(id, _)| *id).collect();
-        late.into_iter().for_each(|id| self.no_answer(id));
+        for id in late {
+            self.no_answer(id);
+        }
         if self.needs_token() && self.tokens.fetch_at(self.clock, now).is_some_and(|at| at <= now) {
             self.tokens.fetching();
             self.actions.push_back(Action::Token);

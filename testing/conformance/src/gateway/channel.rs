@@ -8,6 +8,7 @@ use super::message::{Message, State, ulid};
 
 /// A reply that is being written, or was.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the name of the contract")]
 pub(crate) struct Draft {
     pub(crate) draft_id: String,
     pub(crate) text: String,

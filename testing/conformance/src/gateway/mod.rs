@@ -91,20 +91,17 @@ impl Gateway {
                 (named, claims.expires_at * 1000)
             }
         };
-        let channels: Vec<String> = match named {
-            Some(ids) => {
-                if ids.is_empty() || ids.len() > SOCKET_CHANNELS {
-                    return Err(400);
-                }
-                if ids.iter().any(|id| !self.is_readable(id)) {
-                    return Err(403);
-                }
-                ids
+        let channels: Vec<String> = if let Some(ids) = named {
+            if ids.is_empty() || ids.len() > SOCKET_CHANNELS {
+                return Err(400);
             }
-            None => {
-                let readable = self.channels.values().filter(|channel| !channel.is_hidden);
-                readable.map(|channel| channel.id.clone()).take(SOCKET_CHANNELS).collect()
+            if ids.iter().any(|id| !self.is_readable(id)) {
+                return Err(403);
             }
+            ids
+        } else {
+            let readable = self.channels.values().filter(|channel| !channel.is_hidden);
+            readable.map(|channel| channel.id.clone()).take(SOCKET_CHANNELS).collect()
         };
         self.made += 1;
         let connection = Connection {

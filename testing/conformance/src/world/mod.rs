@@ -64,6 +64,7 @@ struct Wire {
 }
 
 /// A run of one schedule with one client.
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 pub(crate) struct World<'a> {
     client: &'a mut dyn Client,
     rule: Option<Rule>,

@@ -122,12 +122,14 @@ impl Reference {
                 self.wait(PONG_MS, Alarm::Pong(at, socket));
                 self.wait(PING_MS, Alarm::Ping(at, socket));
             }
-            Alarm::Pong(at, socket) if self.links[at].socket == socket && self.links[at].phase == Phase::Open => {
-                if self.links[at].connection_id.ends_with('?') {
-                    self.order(&json!({"do": "close", "socket": socket}));
-                    self.links[at].socket = 0;
-                    self.lost(at);
-                }
+            Alarm::Pong(at, socket)
+                if self.links[at].socket == socket
+                    && self.links[at].phase == Phase::Open
+                    && self.links[at].connection_id.ends_with('?') =>
+            {
+                self.order(&json!({"do": "close", "socket": socket}));
+                self.links[at].socket = 0;
+                self.lost(at);
             }
             Alarm::Renew(at, socket) if self.links[at].socket == socket && self.links[at].phase == Phase::Open => {
                 self.renew_link(at);
@@ -179,7 +181,7 @@ impl Reference {
         match frame["type"].as_str().unwrap_or_default() {
             "hello" => {
                 let is_first = self.links[at].connection_id.trim_end_matches('?') != frame["connection_id"];
-                self.links[at].connection_id = frame["connection_id"].as_str().unwrap_or_default().to_owned();
+                frame["connection_id"].as_str().unwrap_or_default().clone_into(&mut self.links[at].connection_id);
                 self.server_ahead = millis(&frame["server_time"]) - self.now;
                 if is_first {
                     let left = millis(&frame["expires_at"]) - self.server_now();

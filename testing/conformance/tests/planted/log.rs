@@ -16,6 +16,7 @@ pub(crate) struct Send {
 }
 
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_field_names, reason = "the name of the contract")]
 pub(crate) struct Draft {
     draft_id: String,
     text: String,
