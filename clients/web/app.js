@@ -1,6 +1,8 @@
 // The page: connects the client with the view, and keeps the address in step with both.
 
-import { ProblemError, SwitchboardClient, indexedDbStore } from "../js/src/index.js";
+import { channelsOf } from "../js/src/channels.js";
+import { ProblemError, SwitchboardClient } from "../js/src/index.js";
+import { indexedDbStore } from "../js/src/stores.js";
 import { Composer } from "./composer.js";
 import { reconcile } from "./dom.js";
 import { titleCount } from "./format.js";
@@ -63,6 +65,10 @@ class App {
     return this.#client.channel(this.#channelId);
   }
 
+  get #channels() {
+    return channelsOf(this.#client);
+  }
+
   get #userId() {
     return this.#client.userId;
   }
@@ -93,7 +99,8 @@ class App {
       this.#client.subscribe();
       this.#showSidebar();
       if (this.#channelId !== channelId) return;
-      const { log, readSeq: read } = await this.#client.open(channelId);
+      const { log } = await this.#client.open(channelId);
+      const read = this.#channels.readSeq(channelId);
       if (this.#channelId !== channelId) return;
       // The first visit of a channel shows no unread messages.
       this.#readSeq = read > 0 && read < (log.lastSeq ?? 0) ? read : null;
@@ -118,18 +125,18 @@ class App {
 
   /** Makes the user a member of a channel, unless it is in the list of the user's channels. */
   async #enter(channelId, name) {
-    this.#listed ??= this.#client.loadChannels();
+    this.#listed ??= this.#channels.load();
     await this.#listed.catch((error) => {
       this.#listed = null;
       throw error;
     });
-    if (this.#client.channels.get(channelId)) return;
+    if (this.#channels.get(channelId)) return;
     try {
       await joinOrCreate(this.#client, channelId, name);
     } catch (error) {
       // Members can read an archived channel.
       if (error.code !== "channel_archived") throw error;
-      await this.#client.loadChannel(channelId);
+      await this.#channels.loadOne(channelId);
     }
   }
 
@@ -137,7 +144,7 @@ class App {
     const client = this.#client;
     client.on("state", () => {
       this.#showConnection();
-      if (client.state.name === "live" && this.#listed) client.loadChannels().catch(() => {});
+      if (client.state.name === "live" && this.#listed) this.#channels.load().catch(() => {});
     });
     client.on("channels", () => {
       this.#showSidebar();
@@ -334,7 +341,7 @@ class App {
   #markRead() {
     this.#scroller.measure();
     if (this.#ready && this.#isReading()) {
-      this.#channel.markRead();
+      this.#channels.markRead(this.#channelId);
       this.#newCount = 0;
       this.#showSidebar();
     }
@@ -346,7 +353,7 @@ class App {
     button.hidden = !this.#ready || this.#scroller.atEnd;
     button.dataset.new = String(this.#newCount > 0);
     $("newer-text").textContent = this.#newCount > 0 ? `${this.#newCount} new ${this.#newCount === 1 ? "message" : "messages"}` : "To the newest";
-    const { entries } = this.#client.channels;
+    const { entries } = this.#channels;
     const unseen = entries.reduce((sum, channel) => sum + this.#unread(channel), this.#newCount);
     document.title = `${titleCount(unseen)}${this.#name()} · Switchboard`;
   }
@@ -360,11 +367,11 @@ class App {
   // --- around the messages
 
   get #isArchived() {
-    return Boolean(this.#client.channels.get(this.#channelId)?.archived_at);
+    return Boolean(this.#channels.get(this.#channelId)?.archived_at);
   }
 
   #name() {
-    this.#shownName = this.#client.channels.get(this.#channelId)?.name || this.#shownName;
+    this.#shownName = this.#channels.get(this.#channelId)?.name || this.#shownName;
     return this.#shownName || this.#channelId || "";
   }
 
@@ -375,17 +382,18 @@ class App {
 
   /** Returns the number of unread messages in another channel. Those of the open one are counted while it is open. */
   #unread(channel) {
-    return channel.channel_id === this.#channelId ? 0 : this.#client.channels.unread(channel.channel_id);
+    return channel.channel_id === this.#channelId ? 0 : this.#channels.unread(channel.channel_id);
   }
 
   #showSidebar() {
-    const { channels, userId, leftOut } = this.#client;
+    const channels = this.#channels;
+    const { userId, leftOut } = this.#client;
     const active = this.#channelId && !this.#gone ? { channel_id: this.#channelId, name: this.#name(), ...channels.get(this.#channelId) } : null;
     this.#sidebar.show({ channels: channels.entries, active, unread: (channel) => this.#unread(channel), leftOut, userId });
   }
 
   #showHeader() {
-    const channel = this.#client.channels.get(this.#channelId);
+    const channel = this.#channels.get(this.#channelId);
     $("channel-name").textContent = this.#name();
     $("channel-detail").textContent = this.#gone || (channel ? channelDetail(channel) : "");
     this.#composer.refresh();

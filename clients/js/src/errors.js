@@ -7,7 +7,7 @@ export class ProblemError extends Error {
   /** @param {Problem & ErrorOptions} [problem] */
   constructor({ status = 0, code = "", title = "", detail = "", errors = [], instance = "", retryAfter = null, cause } = {}) {
     super(detail || title || `The server answered ${status}.`, { cause });
-    this.name = nameOf(code) || "ProblemError";
+    this.name = `${(code || "problem").replace(/(^|_)(.)/g, (_, __, first) => first.toUpperCase())}Error`;
     /** Status of the response; 0 without one. */
     this.status = status;
     /** Stable name of the problem, such as `channel_archived`; empty if there was no response. */
@@ -24,15 +24,7 @@ export class ProblemError extends Error {
 
   /** `true` if the same request may succeed later. */
   get isTransient() {
-    const { status } = this;
-    return status === 0 || status === 408 || status === 429 || status >= 500;
-  }
-
-  /** @param {Response} response @param {any} [given] Body of the response, if it has been read. */
-  static async from(response, given) {
-    const body = given ?? (await response.json().catch(() => null));
-    const retryAfter = Number.parseInt(response.headers.get("retry-after") ?? "", 10) || null;
-    return new (problemClass(body?.code))({ title: response.statusText, detail: body?.message, ...body, status: response.status, retryAfter });
+    return [0, 408, 429].includes(this.status) || this.status >= 500;
   }
 }
 
@@ -45,9 +37,6 @@ export class NetworkError extends ProblemError {
   }
 }
 
-/** @param {string} code */
-const nameOf = (code) => code && `${code.replace(/(^|_)(.)/g, (_, __, first) => first.toUpperCase())}Error`;
-
 /** @type {Map<string, typeof ProblemError>} */
 const classes = new Map();
 
@@ -56,9 +45,13 @@ const classes = new Map();
  * @param {string} code
  */
 export function problemClass(code) {
-  const known = code ? classes.get(code) : ProblemError;
-  if (known) return known;
-  const one = class extends ProblemError {};
-  classes.set(code, one);
-  return one;
+  const found = code ? (classes.get(code) ?? class extends ProblemError {}) : ProblemError;
+  classes.set(code, found);
+  return found;
+}
+
+/** Returns the error of a response. @param {Response} response @param {any} body */
+export function problem({ status, statusText: title, headers }, body) {
+  const retryAfter = Number.parseInt(headers.get("retry-after") ?? "", 10) || null;
+  return new (problemClass(body.code))({ title, detail: body.message, ...body, status, retryAfter });
 }

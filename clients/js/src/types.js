@@ -1,6 +1,6 @@
 // Types of the client. This file has no code.
 
-/** @typedef {{ now(): number, setTimeout(action: () => void, delay: number): unknown, clearTimeout(timer: any): void }} Clock */
+/** A clock. Its functions are called without an object. @typedef {{ now: () => number, setTimeout: (action: () => void, delay: number) => unknown, clearTimeout: (timer: any) => void }} Clock */
 /**
  * Returns a token, or a token with its end. The client reads the lifetime from the token itself if it is a JWT.
  * @typedef {() => Promise<string | { token: string, expiresAt?: string | number | Date }>} TokenProvider
@@ -79,11 +79,13 @@
  * @typedef {object} ClientEvents
  * @property {ConnectionState} state The connection changed.
  * @property {{ count: number }} leftOut The connection leaves out so many channels of the user.
+ * @property {any} frame A frame of the server, also of a type that this version does not know.
  * @property {{}} channels The list of channels changed.
  * @property {{ channelId: string, isDeleted: boolean }} removed A channel was deleted, or the user was removed from it.
  * @property {{ channelId: string, seq: number }} read The user has read a channel on another device.
  * @property {{ channelId: string }} members Members of a channel changed, or their read marks.
  * @property {{ channelId: string, messages: Message[] }} messages New messages of an opened channel, or pushed ones of another.
+ * @property {{ channelId: string, messages: Message[] }} history The newest page of history of a channel was read.
  * @property {{ channelId: string, messages: Message[] }} revised Later states of messages, held or not.
  * @property {{ channelId: string }} change Messages, drafts or unsent messages of a channel changed.
  * @property {{ channelId: string }} typing Other users began or stopped typing.

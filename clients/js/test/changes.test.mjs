@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ChangeCursor } from "../src/changes.js";
+import { createCursor } from "../src/changes.js";
 import { Stack, contents, gap, opened, problem, seeded, settle } from "./stack.mjs";
 
 const ROUNDS = 150;
@@ -10,7 +10,7 @@ const STEPS = 40;
 
 /** Returns a cursor of a channel whose first page had this number. */
 function at(rev) {
-  const cursor = new ChangeCursor();
+  const cursor = createCursor();
   cursor.join(rev);
   return cursor;
 }
@@ -45,12 +45,12 @@ test("events in order move the number, and a gap must be read", () => {
 });
 
 test("before the first page no number is known, and what came before it is read if the page is older", () => {
-  const cursor = new ChangeCursor();
+  const cursor = createCursor();
   cursor.follow({ rev: 7 });
   assert.deepEqual(state(cursor), [null, false]);
   cursor.join(6);
   assert.deepEqual(state(cursor), [6, true]);
-  const other = new ChangeCursor();
+  const other = createCursor();
   other.follow({ rev: 7 });
   other.join(7);
   assert.deepEqual(state(other), [7, false]);
@@ -118,7 +118,7 @@ test("numbers that are none change nothing", () => {
   cursor.follow({ rev: 4, rev_from: "4" });
   cursor.follow({});
   assert.deepEqual(state(cursor), [3, true], "4 is told, and not applied");
-  const old = new ChangeCursor();
+  const old = createCursor();
   old.join(undefined);
   old.follow({ rev: 5 });
   assert.deepEqual(state(old), [null, false], "a server without numbers");
@@ -168,7 +168,7 @@ test("after a lost connection the page shows what was edited, deleted and reacte
   assert.deepEqual(paths(stack, before), ["/messages?after=60&limit=100", "/changes?after=1&limit=100"]);
   assert.deepEqual(contents(client).slice(-3), ["edited", "", "m60"]);
   assert.deepEqual(client.channel("lobby").log.get(60).reactions, [{ emoji: "🎉", count: 1, user_ids: ["alice"], reacted: true }]);
-  assert.deepEqual([client.channel("lobby").log.get(2), client.channel("lobby").log.size], [undefined, 50]);
+  assert.deepEqual([client.channel("lobby").log.get(2), client.channel("lobby").log.messages.length], [undefined, 50]);
   assert.deepEqual(revised, [2, 58, 59, 60], "quotes of messages that are not loaded are corrected too");
 });
 
@@ -218,7 +218,7 @@ test("changes that are no longer stored bring the history again", async () => {
   for (let number = 1; number <= 80; number += 1) stack.store(`m${number}`);
   const client = await opened(stack);
   await client.channel("lobby").loadEarlier();
-  assert.equal(client.channel("lobby").log.size, 80);
+  assert.equal(client.channel("lobby").log.messages.length, 80);
   stack.accepting = false;
   stack.live.drop();
   for (let number = 0; number < 20; number += 1) stack.edit(80 - number, `new ${number}`);
@@ -262,7 +262,7 @@ test("an earlier page that was requested before the history was loaded again lea
   assert.equal(client.channel("lobby").log.firstSeq, 151);
   held();
   await earlier;
-  assert.deepEqual([client.channel("lobby").log.firstSeq, client.channel("lobby").log.size], [151, 50]);
+  assert.deepEqual([client.channel("lobby").log.firstSeq, client.channel("lobby").log.messages.length], [151, 50]);
 });
 
 test("changes that cannot be read are tried again after a wait, however many events come", async () => {
