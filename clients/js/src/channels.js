@@ -4,7 +4,6 @@
 /** @import { Abortable, ChannelInfo, Invitation, Member, Message, RequestOptions, Role } from "./types.js" */
 
 import { ChannelList } from "./channel-list.js";
-import { coreOf } from "./client.js";
 import { listAll } from "./rest.js";
 
 /** Minimum time between two read marks of one channel. */
@@ -44,7 +43,7 @@ export class Channels {
   /** @param {SwitchboardClient} client */
   constructor(client) {
     this.#client = client;
-    this.#core = coreOf(client);
+    this.#core = client.core;
     this.#list = new ChannelList(this.#core);
     client.on("frame", (frame) => this.#follow(frame));
     for (const type of /** @type {const} */ (["messages", "history"])) client.on(type, ({ channelId, messages }) => this.#created(channelId, messages));
@@ -75,7 +74,7 @@ export class Channels {
 
   /** Reads the list. Returns `entries`. @param {Abortable} [options] */
   async load(options) {
-    await this.#core.identify(options?.signal);
+    await this.#core.identify(options);
     const since = this.#list.changes;
     this.#list.replace(await listAll(this.#core.request, "/channels", "channels", options), since);
     this.#isLoaded = true;
@@ -104,14 +103,14 @@ export class Channels {
 
   /** Joins a public channel, or accepts an invitation. @param {string} id @param {Abortable} [options] @returns {Promise<Member>} */
   async join(id, options) {
-    const member = await this.addMember(id, await this.#core.identify(options?.signal), options);
+    const member = await this.addMember(id, await this.#core.identify(options), options);
     await this.loadOne(id, options);
     return member;
   }
 
   /** Leaves a channel, or declines an invitation. @param {string} id @param {Abortable} [options] */
   async leave(id, options) {
-    await this.removeMember(id, await this.#core.identify(options?.signal), options);
+    await this.removeMember(id, await this.#core.identify(options), options);
     this.#gone(id, false);
   }
 

@@ -1,13 +1,12 @@
 // A Switchboard client: REST, live connection, and recovery. No DOM: runs in a browser, in React Native and in Node.
 
 /** @import { Abortable, ClientEvents, ClientOptions, Me, RequestOptions, Store } from "./types.js" */
-/** @import { Live } from "./live.js" */
+/** @import { Channel, Live } from "./channel.js" */
 /** @import { Request } from "./rest.js" */
 
-import { Channel } from "./channel.js";
+import { createChannel } from "./channel.js";
 import { createConnections } from "./connections.js";
 import { Emitter } from "./emitter.js";
-import { createLive } from "./live.js";
 import { createRest } from "./rest.js";
 import { createSession } from "./session.js";
 import { createTimers } from "./time.js";
@@ -18,7 +17,7 @@ import { createTimers } from "./time.js";
  * @property {string | null} userId
  * @property {string[] | null} all The names that stand for all channels of the user; empty if one socket has room for them,
  * `null` if the application has named the channels.
- * @property {(signal?: AbortSignal) => Promise<string>} identify Returns the id of the user.
+ * @property {(options?: Abortable) => Promise<string>} identify Returns the id of the user.
  * @property {Request} request
  * @property {() => number} now
  * @property {(delay: number, action: () => void) => () => void} after Runs an action later. Returns its cancel.
@@ -26,17 +25,11 @@ import { createTimers } from "./time.js";
  * @property {(key: string, request: () => Promise<unknown>) => void} quietly
  * @property {() => number} random
  * @property {() => string} uuid
- * @property {Store | undefined} store
+ * @property {Store} [store]
  * @property {() => boolean} isLive
  * @property {(id: string, isDeleted: boolean) => void} remove Ends a channel.
  * @property {<Type extends keyof ClientEvents>(type: Type, detail: ClientEvents[Type]) => void} emit
  */
-
-/** @type {WeakMap<SwitchboardClient, Core>} */
-const cores = new WeakMap();
-
-/** Returns the shared parts of a client, for the other modules of the package. @param {SwitchboardClient} client */
-export const coreOf = (client) => /** @type {Core} */ (cores.get(client));
 
 /**
  * Client of one user of a Switchboard. `on` has its events.
@@ -46,67 +39,58 @@ export const coreOf = (client) => /** @type {Core} */ (cores.get(client));
  * @extends {Emitter<ClientEvents>}
  */
 export class SwitchboardClient extends Emitter {
-  #core;
+  /** For the other modules of the package. @type {Core} @internal */
+  core;
   #connections;
-  /** @type {Map<string, { live: Live, channel: Channel }>} */
+  /** @type {Map<string, readonly [Channel, Live]>} */
   #channels = new Map();
   /** @type {Promise<Me> | null} */
   #me = null;
   #leftOut = 0;
 
   /** @param {ClientOptions} options */
-  constructor({
-    rest: url,
-    websocket,
-    token,
-    userId,
-    store,
-    fetch = globalThis.fetch,
-    WebSocket = globalThis.WebSocket,
-    clock = { now: Date.now, setTimeout, clearTimeout },
-    random = Math.random,
-    uuid = () => globalThis.crypto?.randomUUID?.() ?? [1, 2, 3].map(() => random().toString(36).slice(2)).join("-"),
-  }) {
+  constructor(options) {
     super();
-    const timers = createTimers(clock, random);
-    const session = createSession(token, timers.now);
-    const request = createRest({ ...timers, url, session, fetch });
+    const given = {
+      fetch: globalThis.fetch,
+      WebSocket: globalThis.WebSocket,
+      clock: { now: Date.now, setTimeout, clearTimeout },
+      random: Math.random,
+      uuid: () => globalThis.crypto?.randomUUID?.() ?? `${Math.random()}-${Math.random()}`,
+      ...options,
+    };
+    const timed = { ...given, ...createTimers(given) };
+    const session = createSession(timed);
+    const request = createRest({ ...timed, session });
     /** @type {Core} */
     const core = {
-      ...timers,
-      userId: userId ?? null,
+      ...timed,
+      userId: options.userId ?? null,
       all: null,
-      identify: async (signal) => (core.userId ??= (await this.me({ signal })).user_id),
+      identify: async (one) => (core.userId ??= (await this.me(one)).user_id),
       request,
-      random,
-      uuid,
-      store,
       isLive: () => this.state.name === "live",
       remove: (channelId, isDeleted) => {
         this.#connections.leave(channelId);
         // The id may belong to another channel later.
-        this.#channels.get(channelId)?.live.close();
+        this.#channels.get(channelId)?.[1].close();
         this.#channels.delete(channelId);
         this.emit("removed", { channelId, isDeleted });
       },
       emit: (type, detail) => this.emit(type, detail),
     };
-    cores.set(this, core);
-    this.#core = core;
+    this.core = core;
     this.#connections = createConnections({
-      ...timers,
-      url: websocket,
+      ...timed,
       session,
       request,
-      WebSocket,
-      random,
       onState: () => {
         this.emit("state", this.state);
         this.#countLeftOut();
       },
       onOpen: (connection) => {
         this.#countLeftOut();
-        for (const [id, { live }] of this.#channels) {
+        for (const [id, [, live]] of this.#channels) {
           const isElsewhere = this.#connections.list.some((other) => other !== connection && other.channels.includes(id));
           if (!isElsewhere) live.recover();
         }
@@ -117,7 +101,7 @@ export class SwitchboardClient extends Emitter {
 
   /** Id of the user; `null` until it is known. */
   get userId() {
-    return this.#core.userId;
+    return this.core.userId;
   }
 
   /** State of the live connection. */
@@ -137,7 +121,7 @@ export class SwitchboardClient extends Emitter {
 
   /** Makes a request of the API that has no method here. Returns the body of its response. @param {string} method @param {string} path @param {RequestOptions} [options] @returns {Promise<any>} */
   request(method, path, options) {
-    return this.#core.request(method, path, options);
+    return this.core.request(method, path, options);
   }
 
   /** Returns the user, the scopes of the token, and the agent's name. @param {Abortable} [options] @returns {Promise<Me>} */
@@ -149,7 +133,7 @@ export class SwitchboardClient extends Emitter {
 
   /** Subscribes to exactly these channels, or to all channels of the user if there are none. @param {string[]} [channelIds] */
   subscribe(channelIds = []) {
-    const core = this.#core;
+    const core = this.core;
     core.all = channelIds.length > 0 ? null : (core.all ?? []);
     this.#connections.subscribe(core.all ?? channelIds);
   }
@@ -171,12 +155,12 @@ export class SwitchboardClient extends Emitter {
 
   close() {
     for (const one of this.#connections.list) one.close();
-    for (const { live } of this.#channels.values()) live.close();
+    for (const [, live] of this.#channels.values()) live.close();
   }
 
   /** Returns a channel, whether or not it is open. @param {string} id */
   channel(id) {
-    return this.#channel(id).channel;
+    return this.#channel(id)[0];
   }
 
   /** Reads the newest history of a channel, and keeps it complete afterwards. @param {string} id @param {Abortable} [options] */
@@ -188,25 +172,21 @@ export class SwitchboardClient extends Emitter {
 
   /** @param {string} id */
   #channel(id) {
-    let held = this.#channels.get(id);
-    if (!held) {
-      const live = createLive(this.#core, id);
-      held = { live, channel: new Channel(live) };
-      this.#channels.set(id, held);
-    }
+    const held = this.#channels.get(id) ?? createChannel(this.core, id);
+    this.#channels.set(id, held);
     return held;
   }
 
   /** @param {any} frame */
   #take(frame) {
     const { type, channel_id: id, user_id: userId, member } = frame;
-    if (type === "hello") this.#core.userId ??= userId;
+    if (type === "hello") this.core.userId ??= userId;
     this.#countLeftOut();
     // Other types belong to a later version of the API, or are responses that need no action.
-    if (typeof id === "string") this.#channel(id).live.take(frame);
+    if (typeof id === "string") this.#channel(id)[1].take(frame);
     this.emit("frame", frame);
     const isDeleted = type === "channel.deleted";
-    if (isDeleted || (type === "member.removed" && (member ?? frame).user_id === this.userId)) this.#core.remove(id, isDeleted);
+    if (isDeleted || (type === "member.removed" && (member ?? frame).user_id === this.userId)) this.core.remove(id, isDeleted);
   }
 
   #countLeftOut() {

@@ -50,14 +50,12 @@ export function createConnections(around) {
 
     /** Leaves a channel out of later sockets: a handshake that names a channel of which the user is no member fails. @param {string} id */
     leave(id) {
-      for (const one of all.list) {
-        if (!one.channels.includes(id)) continue;
-        one.channels = one.channels.filter((other) => other !== id);
-        // Without a name, the socket would receive all channels.
-        if (one.channels.length > 0 || all.list.length === 1) continue;
-        all.list = all.list.filter((other) => other !== one);
-        one.close();
-      }
+      const isOther = (/** @type {string} */ name) => name !== id;
+      const names = all.list.flatMap(({ channels }) => channels);
+      if (names.every(isOther)) return;
+      for (const one of all.list) one.channels = one.channels.filter(isOther);
+      // Closes a socket without a name, which would receive all channels.
+      all.subscribe(names.filter(isOther));
     },
 
     /** @param {boolean} value */

@@ -4,27 +4,26 @@
 
 /** Error of a failed request: a problem of RFC 9457. Each `code` has a class of its own. */
 export class ProblemError extends Error {
-  /** @param {Problem & ErrorOptions} [problem] */
-  constructor({ status = 0, code = "", title = "", detail = "", errors = [], instance = "", retryAfter = null, cause } = {}) {
-    super(detail || title || `The server answered ${status}.`, { cause });
-    this.name = `${(code || "problem").replace(/(^|_)(.)/g, (_, __, first) => first.toUpperCase())}Error`;
-    /** Status of the response; 0 without one. */
-    this.status = status;
-    /** Stable name of the problem, such as `channel_archived`; empty if there was no response. */
-    this.code = code;
-    this.title = title;
-    this.detail = detail;
-    /** @type {FieldError[]} */
-    this.errors = errors;
-    /** Id of the request, for the operator. */
-    this.instance = instance;
-    /** Requested wait in seconds (`Retry-After`), or `null`. */
-    this.retryAfter = retryAfter;
-  }
+  /** Status of the response; 0 without one. */
+  status = 0;
+  /** Stable name of the problem, such as `channel_archived`; empty if there was no response. */
+  code = "";
+  title = "";
+  detail = "";
+  /** @type {FieldError[]} */
+  errors = [];
+  /** Id of the request, for the operator. */
+  instance = "";
+  /** Requested wait in seconds (`Retry-After`), or `null`. @type {number | null} */
+  retryAfter = null;
 
-  /** `true` if the same request may succeed later. */
-  get isTransient() {
-    return [0, 408, 429].includes(this.status) || this.status >= 500;
+  /** @param {Problem & ErrorOptions} [problem] */
+  constructor({ cause, ...fields } = {}) {
+    super(fields.detail || fields.title, { cause });
+    Object.assign(this, fields);
+    this.name = `${(this.code || "problem").replace(/(^|_)(.)/g, (_, __, first) => first.toUpperCase())}Error`;
+    /** `true` if the same request may succeed later. */
+    this.isTransient = [0, 408, 429].includes(this.status) || this.status >= 500;
   }
 }
 

@@ -1,10 +1,10 @@
 // The client of Switchboard.
 
-export { Channel } from "./channel.js";
 export { SwitchboardClient } from "./client.js";
 export { NetworkError, ProblemError, problemClass } from "./errors.js";
 export { CLIENT_KEY } from "./sender.js";
 /**
+ * @typedef {import("./channel.js").Channel} Channel
  * @typedef {import("./types.js").ChannelInfo} ChannelInfo
  * @typedef {import("./types.js").ClientEvents} ClientEvents
  * @typedef {import("./types.js").ClientOptions} ClientOptions

@@ -30,7 +30,7 @@ export function createPeople({ after, now, quietly }, id, request, emit) {
     if (typing.delete(user)) emit("typing");
   }
 
-  /** @param {Abortable} [options] */
+  /** Reads the list of present users, and keeps it. @param {Abortable} [options] */
   async function load(options) {
     moved = new Map();
     const users = await listAll(request, "/presence", "users", options);
@@ -79,7 +79,7 @@ export function createPeople({ after, now, quietly }, id, request, emit) {
       for (const { sender_id: sender } of messages) stop(sender);
     },
 
-    /** @param {Abortable} [options] @returns {Promise<void>} */
+    /** Shows the user as typing to others. Call it with each key: one request every 3 seconds is made. @param {Abortable} [options] */
     async sendTyping(options) {
       if (Math.abs(now() - typedAt) < TYPE_EVERY_MS) return;
       typedAt = now();

@@ -14,11 +14,11 @@ const PAGE = 100;
 
 /**
  * Returns a function that makes requests with a token of the session. After a `401` it retries once with a new token.
- * @param {{ url: string, session: Session, fetch: typeof fetch, now: () => number, after: (delay: number, action: () => void) => () => void, pause: (delay: number) => Promise<void> }} options
+ * @param {{ rest: string, session: Session, fetch: typeof fetch, now: () => number, after: (delay: number, action: () => void) => () => void, pause: (delay: number) => Promise<void> }} options
  * @returns {Request}
  */
-export function createRest({ url, session, fetch, now, after, pause }) {
-  const base = url.replace(/\/+$/, "");
+export function createRest({ rest, session, fetch, now, after, pause }) {
+  const base = rest.replace(/\/+$/, "");
   /** Time until which the server wants no repetition of a request. @type {Map<string, number>} */
   const busy = new Map();
 

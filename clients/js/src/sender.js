@@ -1,6 +1,6 @@
 // Sends the messages of one channel, one after the other. Unsent ones survive a reload in a store. No DOM.
 
-/** @import { Message, OutboxEntry, ProblemError, SendOptions, Store } from "./types.js" */
+/** @import { Abortable, Message, OutboxEntry, ProblemError, SendOptions, Store } from "./types.js" */
 /** @import { Core } from "./client.js" */
 /** @import { Request } from "./rest.js" */
 
@@ -57,7 +57,7 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
     return sent;
   }
 
-  /** @param {string} key */
+  /** Drops a message that is not sent. @param {string} key */
   function discard(key) {
     drop(key);
     changed();
@@ -136,8 +136,13 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
         }
       })()),
 
-    /** @param {string} content @param {SendOptions} options @param {AbortSignal} [signal] */
-    send(content, options, signal) {
+    /**
+     * Sends a message, which may quote the message `replyTo` and may belong to the thread of the message `threadSeq`. Its
+     * outbox entry shows its state; a failed entry waits for `retry` or `discard`. Returns the stored message, or
+     * `undefined` if it failed or if its event came first.
+     * @param {string} content @param {SendOptions & Abortable} [options]
+     */
+    send(content, { signal, ...options } = {}) {
       /** @type {OutboxEntry} */
       const entry = { replyTo: null, threadSeq: null, ...options, key: uuid(), content, createdAt: now(), state: "sending", error: null };
       put(entry);
@@ -145,7 +150,7 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
       return deliver(entry, signal);
     },
 
-    /** @param {string} key */
+    /** Sends a failed message again, with the same key, so that it cannot be stored twice. @param {string} key */
     async retry(key) {
       const entry = outbox.get(key);
       if (entry?.state !== "failed") return undefined;

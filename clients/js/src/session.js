@@ -9,15 +9,10 @@ const RENEW_BEFORE_MS = 60_000;
 /** Shortest time between two fetches of a token. */
 const FETCH_EVERY_MS = 60_000;
 
-/**
- * Returns `iat` and `exp` of a token in ms, without a check of its signature.
- * @param {string} token
- * @returns {{ iat?: number, exp?: number }}
- */
+/** Returns the claims of a token, without a check of its signature. @param {string} token @returns {any} */
 function claims(token) {
   try {
-    const { iat, exp } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
-    return { iat: iat * 1_000 || undefined, exp: exp * 1_000 || undefined };
+    return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
   } catch {
     return {};
   }
@@ -30,10 +25,10 @@ function claims(token) {
  *
  * The device's clock may be wrong. So lifetimes come from the token itself and from the server's clock; the device's clock
  * only measures the time that passes.
- * @param {TokenProvider} provide @param {() => number} now
+ * @param {{ token: TokenProvider, now: () => number }} options
  */
-export function createSession(provide, now) {
-  /** @type {{ token: string, exp: number, life: number, at: number, isForced: boolean } | undefined} */
+export function createSession({ token: provide, now }) {
+  /** @type {{ token: string, end: number, life: number, at: number, isForced: boolean } | undefined} */
   let held;
   /** @type {Promise<string> | null} */
   let pending = null;
@@ -59,15 +54,16 @@ export function createSession(provide, now) {
       throw cause?.isTransient === undefined ? new NetworkError(cause) : cause;
     }
     const token = given.token ?? given;
-    const { iat = NaN, exp = new Date(given.expiresAt).getTime() || Infinity } = claims(token);
-    held = { token, exp, life: exp - iat || Infinity, at: now(), isForced };
+    const { iat, exp } = claims(token);
+    const end = exp * 1_000 || new Date(given.expiresAt).getTime() || Infinity;
+    held = { token, end, life: end - iat * 1_000 || Infinity, at: now(), isForced };
     return token;
   }
 
   /** Time until the end of the held token, in ms. */
   function left() {
     if (!held) return 0;
-    return ahead === undefined ? held.at + held.life - now() : held.exp - serverTime();
+    return ahead === undefined ? held.at + held.life - now() : held.end - serverTime();
   }
 
   /** Returns a new token. The held one is returned if it is new, or if there is no other. */

@@ -29,7 +29,7 @@ const MAX_NAMES = 2_000;
 /**
  * What a connection needs and reports.
  * @typedef {object} Surroundings
- * @property {string} url
+ * @property {string} websocket
  * @property {Session} session
  * @property {Request} request
  * @property {any} WebSocket
@@ -44,9 +44,8 @@ const MAX_NAMES = 2_000;
 /** @typedef {ReturnType<typeof createConnection>} Connection */
 
 /** Creates a subscription to channels over one WebSocket at a time. @param {Surroundings} around */
-export function createConnection({ url, session, request, WebSocket, now, after, random, isOnline, onState, onOpen, onFrame }) {
+export function createConnection({ websocket: url, session, request, WebSocket, now, after, random, isOnline, onState, onOpen, onFrame }) {
   let isRunning = false;
-  let isRefused = false;
   let generation = 0;
   let attempt = 0;
   let openedAt = 0;
@@ -71,7 +70,7 @@ export function createConnection({ url, session, request, WebSocket, now, after,
     subscribe(channels) {
       const isSame = channels.length === one.channels.length && channels.every((id) => one.channels.includes(id));
       one.channels = channels;
-      if (isRunning && isSame && (current || next)) return;
+      if (isSame && (current || next)) return;
       isRunning = true;
       connect();
     },
@@ -81,7 +80,7 @@ export function createConnection({ url, session, request, WebSocket, now, after,
      * same machine needs no network.
      */
     moved() {
-      if (!isRunning || isRefused) return;
+      if (one.state.name === "closed") return;
       if (current) check();
       else if (isOnline()) {
         attempt = 0;
@@ -127,8 +126,7 @@ export function createConnection({ url, session, request, WebSocket, now, after,
 
   /** @param {ConnectionState} state */
   function setState(state) {
-    const { name, retryAt, reason } = one.state;
-    if (name === state.name && retryAt === state.retryAt && reason === state.reason) return;
+    if (JSON.stringify(state) === JSON.stringify(one.state)) return;
     one.state = state;
     onState();
   }
@@ -137,13 +135,16 @@ export function createConnection({ url, session, request, WebSocket, now, after,
   function end() {
     generation += 1;
     cancel("open", "retry");
-    discard(next);
+    next?.close();
     next = null;
   }
 
+  const isStable = () => current && now() - openedAt > STABLE_AFTER_MS;
+
   /** Ends the open socket. */
   function drop() {
-    discard(current);
+    if (isStable()) attempt = 0;
+    current?.close();
     current = closing = one.id = null;
     one.leftOut = 0;
   }
@@ -151,16 +152,15 @@ export function createConnection({ url, session, request, WebSocket, now, after,
   /** Sends a ping. Without a response the connection is replaced. A socket that grew old in a sleep is replaced too. */
   function check() {
     if (!current) return;
-    const { readyState } = current;
+    current.send('{"action":"ping"}');
+    later("ping", PING_EVERY_MS, check);
     if (now() - openedAt > MAX_AGE_MS) connect();
-    if (readyState === 1) current.send('{"action":"ping"}');
     if (!timers.has("pong")) later("pong", PONG_WITHIN_MS, lost);
   }
 
   /** @param {boolean} [isFresh] `true` if a new token is needed. */
   async function connect(isFresh) {
     end();
-    isRefused = false;
     const mine = generation;
     if (!current) setState({ name: isOnline() ? "connecting" : "offline" });
     /** @type {any} */
@@ -186,11 +186,12 @@ export function createConnection({ url, session, request, WebSocket, now, after,
       failed({}, true);
     };
     later("open", OPEN_WITHIN_MS, refused);
-    socket.onopen = () => opened(socket);
+    // A socket that was closed may still report something.
+    socket.onopen = () => socket === next && opened();
     socket.onmessage = (/** @type {any} */ event) => {
       const frame = parsed(event.data);
-      if (!frame?.type) return;
-      if (socket === current) heed(frame);
+      if (socket !== current || !frame?.type) return;
+      heed(frame);
       onFrame(frame);
     };
     socket.onclose = () => (socket === current ? lost() : refused());
@@ -198,17 +199,15 @@ export function createConnection({ url, session, request, WebSocket, now, after,
     socket.onerror = () => {};
   }
 
-  /** @param {any} socket */
-  function opened(socket) {
+  function opened() {
     cancel("open", "retry", "closing", "pong");
     drop();
-    current = socket;
+    current = next;
     next = null;
     openedAt = now();
-    ping();
+    later("ping", PING_EVERY_MS, check);
     // `hello` may be lost.
     renewBefore(session.left());
-    later("stable", STABLE_AFTER_MS, () => (attempt = 0));
     setState({ name: "live" });
     onOpen(one);
   }
@@ -232,9 +231,9 @@ export function createConnection({ url, session, request, WebSocket, now, after,
 
   function lost() {
     const { reason, reconnect } = closing ?? {};
-    const isExpected = closing && !timers.has("stable");
+    const isExpected = closing && isStable();
     drop();
-    cancel("ping", "pong", "renew", "closing", "stable");
+    cancel("ping", "pong", "renew", "closing");
     if (reconnect === false) refuse(reason);
     else if (!next) {
       if (isExpected) connect(reason === "token_expired");
@@ -245,7 +244,6 @@ export function createConnection({ url, session, request, WebSocket, now, after,
   /** Ends all attempts until the user wants another one. @param {string} [reason] */
   function refuse(reason) {
     end();
-    isRefused = true;
     setState({ name: "closed", reason });
   }
 
@@ -257,13 +255,6 @@ export function createConnection({ url, session, request, WebSocket, now, after,
     attempt += 1;
     if (!current) setState(isOnline() ? { name: "waiting", retryAt: now() + delay } : { name: "offline" });
     later("retry", delay, () => connect(isRefused));
-  }
-
-  function ping() {
-    later("ping", PING_EVERY_MS, () => {
-      check();
-      ping();
-    });
   }
 
   /** Renews the token in time before an end that is `life` ms away. @param {number} life */
@@ -289,11 +280,4 @@ export function createConnection({ url, session, request, WebSocket, now, after,
   }
 
   return one;
-}
-
-/** @param {any} socket */
-function discard(socket) {
-  if (!socket) return;
-  socket.onopen = socket.onmessage = socket.onclose = null;
-  socket.close();
 }

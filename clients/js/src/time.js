@@ -16,8 +16,8 @@ const ATTEMPTS = 3;
 export const backoff = (attempt, random, error) =>
   (error?.retryAfter ?? 0) * 1_000 + Math.round(Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** attempt) * random());
 
-/** @param {Clock} clock @param {() => number} random */
-export function createTimers({ now, setTimeout, clearTimeout }, random) {
+/** @param {{ clock: Clock, random: () => number }} options */
+export function createTimers({ clock: { now, setTimeout, clearTimeout }, random }) {
   /** Keys of running quiet requests; `true` if the same was asked for again meanwhile. @type {Map<string, boolean>} */
   const running = new Map();
 
