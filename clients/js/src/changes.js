@@ -17,7 +17,6 @@ export function createCursor() {
   let known = null;
   /** The largest number in an event, a page or an answer. */
   let told = 0;
-  let isExpired = false;
   /** Numbers of applied events that came early, as `[from, rev]`. @type {[number, number][]} */
   let early = [];
 
@@ -45,11 +44,6 @@ export function createCursor() {
       return known !== null && told > known;
     },
 
-    /** `true` if the missing changes are no longer stored: the history must be loaded again. */
-    get isExpired() {
-      return isExpired;
-    },
-
     /**
      * Takes the number of a page of history with messages that were not held. Events between the number and `known` may
      * have changed these messages before they were held, so the changes after the number are missing.
@@ -58,7 +52,7 @@ export function createCursor() {
     join(rev) {
       tell(rev);
       const number = numberOf(rev);
-      if (number === null || isExpired) return;
+      if (number === null) return;
       tell(known);
       // The page may lack the changes of events that came early.
       early = [];
@@ -67,7 +61,6 @@ export function createCursor() {
 
     /** Takes the number of the page that replaces all held messages. @param {unknown} rev */
     restart(rev) {
-      isExpired = false;
       early = [];
       known = numberOf(rev);
       tell(rev);
@@ -99,10 +92,8 @@ export function createCursor() {
       if (isLast && !isTold) told = /** @type {number} */ (known);
     },
 
-    /** Forgets all numbers: the missing changes are no longer stored. */
-    expire() {
-      isExpired = true;
-      known = null;
+    /** Forgets what it was told: the missing changes are no longer stored, so the history must be loaded again. */
+    forget() {
       told = 0;
     },
   };

@@ -1,6 +1,6 @@
 // One channel of a client: frames and requests keep it complete. No DOM.
 
-/** @import { Abortable, Draft, Message, OutboxEntry, ProblemError, Reply, RequestOptions } from "./types.js" */
+/** @import { Abortable, Draft, Message, OutboxEntry, Reply } from "./types.js" */
 /** @import { Core } from "./client.js" */
 /** @import { Request } from "./rest.js" */
 
@@ -19,6 +19,11 @@ const GAP_MS = 250;
 
 /** Types of events that change a message: first those of reactions. */
 const CHANGES = ["reaction.added", "reaction.removed", "message.updated", "message.deleted"];
+
+/** Returns a handler of errors that swallows those with a code. @param {string[]} codes */
+const except = (...codes) => (/** @type {any} */ error) => {
+  if (!codes.includes(error.code)) throw error;
+};
 
 /** A channel in step with the server. Its lists are the same arrays until they change. @typedef {ReturnType<typeof createChannel>[0]} Channel */
 /** @typedef {ReturnType<typeof createChannel>[1]} Live */
@@ -44,22 +49,21 @@ export function createChannel(core, id) {
   /** The largest `seq` of which a frame or a response told. */
   let heard = 0;
   let failures = 0;
-  /** @type {Promise<void> | null} */
-  let recovery = null;
-  /** Cancels the next attempt after a failed recovery, and the wait after a gap. @type {(() => void) | null} */
-  let retry = null;
-  /** @type {(() => void) | null} */
-  let gap = null;
+  let isReading = false;
+  /** Cancels the wait after a gap or after a failed recovery. @type {(() => void) | null} */
+  let wait = null;
   /** `true` if messages after the last settled `seq` may be missing. */
   let isUnsure = false;
   let isClosed = false;
 
   /** Makes a request below the channel's path. @type {Request} */
   const request = (method, path, options) => core.request(method, base + path, options);
-  /** @param {string | number} path @param {RequestOptions} [options] */
-  const get = (path, options) => request("GET", `/messages${path}`, options);
+  /** Makes a request below the path of the messages. @type {Request} */
+  const call = (method, path, options) => request(method, `/messages${path}`, options);
+  /** @param {number} seq @param {Abortable} [options] */
+  const read = (seq, options) => call("GET", `/${seq}`, options);
   /** @param {Abortable} [options] @param {number | null} [before] */
-  const readHistory = (options, before) => get("", { query: { before, limit: HISTORY_PAGE }, ...options });
+  const readHistory = (options, before) => call("GET", "", { query: { before, limit: HISTORY_PAGE }, ...options });
 
   /** @param {any} type @param {object} [detail] */
   function emit(type, detail) {
@@ -86,7 +90,7 @@ export function createChannel(core, id) {
 
   const isOpen = () => log.settled !== null;
   const lacksMessages = () => isUnsure || heard > (log.settled ?? 0);
-  const isMissing = () => isOpen() && (lacksMessages() || cursor.isBehind || cursor.isExpired);
+  const isMissing = () => isOpen() && !isClosed && (lacksMessages() || cursor.isBehind);
 
   /** @param {any[]} events */
   function takeEvents(events) {
@@ -145,7 +149,7 @@ export function createChannel(core, id) {
   /** Reads a message again, until it has a version. @param {number} seq @param {number} [version] */
   function reread(seq, version = 0) {
     quietly(`message ${id} ${seq}`, async () => {
-      changed(revised([await get(`/${seq}`)]));
+      changed(revised([await read(seq)]));
       readMissing();
       return (log.get(seq)?.version ?? version) >= version;
     });
@@ -179,20 +183,18 @@ export function createChannel(core, id) {
   async function readReply(seq) {
     if (!drafts.isBehind(seq) || isClosed) return true;
     const asked = drafts.ask(seq);
-    try {
-      const stored = await get(`/${seq}/reply`);
-      const isRead = drafts.read(seq, asked, stored);
-      // The reply has ended as a message. Without its event, only the history brings it.
-      if (stored.seq > (log.settled ?? 0)) catchUp();
-      else if (stored.seq) drafts.drop(seq);
-      changed();
-      return isRead;
-    } catch (/** @type {any} */ error) {
-      if (error.code !== "reply_not_found" && error.code !== "message_not_found") throw error;
+    const stored = await call("GET", `/${seq}/reply`).catch(except("reply_not_found", "message_not_found"));
+    if (!stored) {
       // A draft that began after the request stays.
       changed(drafts.ask(seq) === asked && drafts.drop(seq));
       return true;
     }
+    const isRead = drafts.read(seq, asked, stored);
+    // The reply has ended as a message. Without its event, only the history brings it.
+    if (stored.seq > (log.settled ?? 0)) catchUp();
+    else if (stored.seq) drafts.drop(seq);
+    changed();
+    return isRead;
   }
 
   /** Reads all messages after the last settled `seq`, and then the missing changes. */
@@ -201,89 +203,60 @@ export function createChannel(core, id) {
     readMissing();
   }
 
-  /** Waits for the frame that a later one may have overtaken, so that a swap in a crowd causes no requests. */
-  function waitForGap() {
-    if (gap || isClosed || !(isMissing() || (isOpen() && drafts.behind.length > 0))) return;
-    gap = after(GAP_MS * (1 + 2 * random()), () => {
-      gap = null;
+  /** Reads what is missing after a wait. @param {number} delay */
+  function readIn(delay) {
+    wait?.();
+    wait = after(delay, () => {
+      wait = null;
       readMissing();
       readReplies();
     });
   }
 
   /** Reads the missing messages and changes, if there are any. A running recovery also reads those that are added to it. */
-  function readMissing() {
-    if (recovery || retry || isClosed || !isMissing()) return;
-    recovery = readAll()
-      .then(() => void (failures = 0), failed)
-      .then(() => {
-        recovery = null;
-        // Without a network, the next socket or frame starts the next recovery.
-        if (failures === 0) readMissing();
-        changed();
-      });
-  }
-
-  /** @param {ProblemError} error */
-  function failed(error) {
-    const delay = backoff(failures, random, error);
-    failures += 1;
-    isUnsure = true;
-    if (!isClosed && (error.status || isLive())) {
-      retry = after(delay, () => {
-        retry = null;
-        readMissing();
-      });
+  async function readMissing() {
+    if (isReading || wait || !isMissing()) return;
+    isReading = true;
+    try {
+      while (isMissing()) await (lacksMessages() ? readAfter() : readChanges());
+      failures = 0;
+    } catch (/** @type {any} */ error) {
+      isUnsure = true;
+      // Without a network, the next socket or frame starts the next recovery.
+      if (!isClosed && (error.status || isLive())) readIn(backoff(failures, random, error));
+      failures += 1;
+      emit("problem", { error });
     }
-    emit("problem", { error });
+    isReading = false;
+    changed();
   }
 
-  function endWaits() {
-    retry?.();
-    gap?.();
-    retry = gap = null;
-  }
-
-  async function readAll() {
-    while (isMissing() && !isClosed) {
-      if (cursor.isExpired) load(await readHistory());
-      else await (lacksMessages() ? readAfter() : readChanges());
-    }
-  }
-
+  /** Reads one page of messages. */
   async function readAfter() {
     isUnsure = false;
-    for (let more = true; more; ) {
-      const seen = Math.max(heard, log.lastSeq ?? 0);
-      const page = await get("", { query: { after: log.settled ?? 0, limit: CATCH_UP_PAGE } });
-      const { messages = [] } = page;
-      more = page.has_more && messages.length > 0;
-      const fresh = log.addLater(messages, more, seen);
-      cursor[fresh.length > 0 ? "join" : "tell"](page.rev);
-      joined(page);
-      added(fresh);
-    }
+    const seen = heard;
+    const page = await call("GET", "", { query: { after: log.settled, limit: CATCH_UP_PAGE } });
+    const { messages = [] } = page;
+    const hasMore = page.has_more && messages.length > 0;
+    isUnsure ||= hasMore;
+    const fresh = log.addLater(messages, hasMore, seen);
+    cursor[fresh.length > 0 ? "join" : "tell"](page.rev);
+    joined(page);
+    added(fresh);
   }
 
   /** Reads one page of changes. */
   async function readChanges() {
     const asked = cursor.ask();
-    try {
-      const page = await request("GET", "/changes", { query: { after: asked.after, limit: CATCH_UP_PAGE } });
-      const isChanged = revised((page.changes ?? []).map((/** @type {any} */ change) => change?.message).filter(Boolean));
-      cursor.read(asked, page);
-      changed(isChanged);
-    } catch (/** @type {any} */ error) {
-      if (error.code !== "changes_expired") throw error;
-      cursor.expire();
+    const page = await request("GET", "/changes", { query: { after: asked.after, limit: CATCH_UP_PAGE } }).catch(except("changes_expired"));
+    if (!page) {
+      cursor.forget();
+      return load(await readHistory());
     }
+    const isChanged = revised((page.changes ?? []).map((/** @type {any} */ change) => change?.message).filter(Boolean));
+    cursor.read(asked, page);
+    changed(isChanged);
   }
-
-  /** Returns what `make` returned since the last change. @template T @param {string} name @param {() => T} make @returns {T} */
-  const cached = (name, make) => (shown[name] ??= make());
-
-  /** Returns the reply to a message as far as it is stored. @param {number} seq @param {Abortable} [options] @returns {Promise<Reply>} */
-  const reply = (seq, options) => get(`/${seq}/reply`, options);
 
   /** Takes a message of a response. @param {Message} message */
   function answered(message) {
@@ -291,41 +264,45 @@ export function createChannel(core, id) {
     return message;
   }
 
-  /** Makes a request whose response has no message. @param {string} method @param {string} path @param {number} seq @param {Abortable} [options] */
-  async function change(method, path, seq, options) {
-    await request(method, `/messages/${seq}${path}`, options);
+  /** Makes a request whose response has no message. @param {string} method @param {number} seq @param {string} path @param {Abortable} [options] */
+  async function change(method, seq, path, options) {
+    await call(method, `/${seq}${path}`, options);
     // No frame will tell of it.
     if (!isLive()) reread(seq);
+  }
+
+  function stop() {
+    wait?.();
+    wait = null;
   }
 
   const channel = {
     id,
     log,
-    reply,
 
-    /** Messages by ascending `seq`. */
+    /** Messages by ascending `seq`. @returns {Message[]} */
     get messages() {
-      return cached("messages", () => log.messages);
+      return (shown.messages ??= log.messages);
     },
 
-    /** Replies that are being written. */
+    /** Replies that are being written. @returns {Draft[]} */
     get drafts() {
-      return cached("drafts", () => drafts.entries);
+      return (shown.drafts ??= drafts.entries);
     },
 
-    /** Messages of this client that are not yet known to be stored. */
+    /** Messages of this client that are not yet known to be stored. @returns {OutboxEntry[]} */
     get outbox() {
-      return cached("outbox", () => sender.entries);
+      return (shown.outbox ??= sender.entries);
     },
 
-    /** Ids of the other users that type. */
+    /** Ids of the other users that type. @returns {string[]} */
     get typing() {
-      return cached("typing", () => people.typing);
+      return (shown.typing ??= people.typing);
     },
 
-    /** Ids of the users with a live connection; empty until `loadPresence`. */
+    /** Ids of the users with a live connection; empty until `loadPresence`. @returns {string[]} */
     get present() {
-      return cached("present", () => people.present);
+      return (shown.present ??= people.present);
     },
 
     get hasEarlier() {
@@ -339,7 +316,7 @@ export function createChannel(core, id) {
 
     /** `true` while missing messages or changes are being read. */
     get isCatchingUp() {
-      return Boolean(recovery ?? gap);
+      return isReading || wait !== null;
     },
 
     /** Number of the last change up to which the log has all changes; `null` before `open`. */
@@ -384,11 +361,7 @@ export function createChannel(core, id) {
 
     /** Returns one message from the log or from the server, or `undefined` if it does not exist. @param {number} seq @param {Abortable} [options] @returns {Promise<Message | undefined>} */
     async message(seq, options) {
-      try {
-        return log.get(seq) ?? (await get(`/${seq}`, options));
-      } catch (/** @type {any} */ error) {
-        if (error.code !== "message_not_found") throw error;
-      }
+      return log.get(seq) ?? read(seq, options).catch(except("message_not_found"));
     },
 
     /**
@@ -396,13 +369,13 @@ export function createChannel(core, id) {
      * @param {number} seq @param {string} content @param {Abortable} [options] @returns {Promise<Message>}
      */
     async edit(seq, content, options) {
-      for (let held = log.get(seq) ?? (await get(`/${seq}`, options)); ; ) {
+      for (let held = log.get(seq) ?? (await read(seq, options)); ; ) {
         const headers = { "content-type": "application/merge-patch+json", "if-match": `"${held.version}"` };
         try {
-          return answered(await request("PATCH", `/messages/${seq}`, { body: { content }, headers, ...options }));
+          return answered(await call("PATCH", `/${seq}`, { body: { content }, headers, ...options }));
         } catch (/** @type {any} */ error) {
           if (error.code !== "version_mismatch") throw error;
-          const current = answered(await get(`/${seq}`, options));
+          const current = answered(await read(seq, options));
           // A reaction changes the version too.
           if (current.content !== held.content || current.version === held.version) throw error;
           held = current;
@@ -411,23 +384,22 @@ export function createChannel(core, id) {
     },
 
     /** Deletes a message; its number stays. @param {number} seq @param {Abortable} [options] */
-    delete: (seq, options) => change("DELETE", "", seq, options),
+    delete: (seq, options) => change("DELETE", seq, "", options),
 
     /** Adds the user's reaction. Its event updates the message. @param {number} seq @param {string} emoji @param {Abortable} [options] */
-    react: (seq, emoji, options) => change("PUT", `/reactions/${encodeURIComponent(emoji)}`, seq, options),
+    react: (seq, emoji, options) => change("PUT", seq, `/reactions/${encodeURIComponent(emoji)}`, options),
 
     /** Removes the user's reaction. @param {number} seq @param {string} emoji @param {Abortable} [options] */
-    unreact: (seq, emoji, options) => change("DELETE", `/reactions/${encodeURIComponent(emoji)}`, seq, options),
+    unreact: (seq, emoji, options) => change("DELETE", seq, `/reactions/${encodeURIComponent(emoji)}`, options),
+
+    /** Returns the reply to a message as far as it is stored. @param {number} seq @param {Abortable} [options] @returns {Promise<Reply>} */
+    reply: (seq, options) => call("GET", `/${seq}/reply`, options),
 
     /** Stops the reply to a message; the generated part is kept. @param {number} seq @param {Abortable} [options] */
     async stopReply(seq, options) {
-      try {
-        await request("POST", `/messages/${seq}/reply/cancel`, options);
-      } catch (/** @type {any} */ error) {
-        if (error.code !== "reply_not_found") throw error;
-        // It has ended, and its last frame was lost or is on the way.
-        changed(drafts.drop(seq));
-      }
+      const answer = await call("POST", `/${seq}/reply/cancel`, options).catch(except("reply_not_found"));
+      // It has ended, and its last frame was lost or is on the way.
+      if (!answer) changed(drafts.drop(seq));
     },
   };
 
@@ -439,7 +411,8 @@ export function createChannel(core, id) {
       // A frame of a draft is late if its message has arrived.
       if (type === "message.delta") changed(!(status === "done" && log.get(seq)) && drafts.accept(frame));
       people.take(frame);
-      waitForGap();
+      // A frame that a later one has overtaken may come yet, so that a swap in a crowd causes no requests.
+      if (!wait && (isMissing() || (isOpen() && drafts.behind.length > 0))) readIn(GAP_MS * (1 + 2 * random()));
     },
 
     /** Reads what frames may have missed before a socket opened. */
@@ -448,7 +421,7 @@ export function createChannel(core, id) {
       people.recover();
       if (!isOpen()) return drafts.clear();
       drafts.doubt();
-      endWaits();
+      stop();
       catchUp();
       readReplies();
     },
@@ -456,7 +429,7 @@ export function createChannel(core, id) {
     /** Ends all recovery. */
     close() {
       isClosed = true;
-      endWaits();
+      stop();
       people.close();
       sender.close();
     },
