@@ -11,39 +11,41 @@ const MAX_CHANNELS = 100;
 /** @param {Omit<Surroundings, "isOnline">} around */
 export function createConnections(around) {
   let isOnline = true;
+  /** @type {Connection[]} */
+  let list = [];
 
   const all = {
-    /** @type {Connection[]} */
-    list: [],
+    get list() {
+      return list;
+    },
 
     /** State of the connection that is in the worst one. @returns {ConnectionState} */
     get state() {
-      const [first] = all.list;
-      return (all.list.find(({ state }) => state.name !== "live") ?? first)?.state ?? { name: "closed" };
+      return (list.find(({ state }) => state.name !== "live") ?? list[0])?.state ?? { name: "closed" };
     },
 
     get leftOut() {
-      return all.list.reduce((sum, { leftOut }) => sum + leftOut, 0);
+      return list.reduce((sum, { leftOut }) => sum + leftOut, 0);
     },
 
     /** Subscribes to exactly these channels, or to all channels of the user if there are none. @param {string[]} channels */
     subscribe(channels) {
       const wanted = new Set(channels);
       // Each channel stays on its socket, so that few sockets are replaced.
-      const shares = all.list.map((one) => one.channels.filter((id) => wanted.delete(id)));
-      if (shares.length === 0) shares.push([]);
+      const shares = list.map((one) => one.channels.filter((id) => wanted.delete(id)));
+      if (!shares[0]) shares.push([]);
       for (const id of wanted) {
         const share = shares.find(({ length }) => length < MAX_CHANNELS);
         if (share) share.push(id);
         else shares.push([id]);
       }
-      const before = all.list;
-      all.list = [];
+      const before = list;
+      list = [];
       shares.forEach((share, at) => {
         const one = before[at] ?? createConnection({ ...around, isOnline: () => isOnline });
         // The first socket stays for all channels.
-        if (share.length === 0 && (channels.length > 0 || at > 0)) return one.close();
-        all.list.push(one);
+        if (!share[0] && (channels[0] || at > 0)) return one.close();
+        list.push(one);
         one.subscribe(share);
       });
     },
@@ -51,9 +53,9 @@ export function createConnections(around) {
     /** Leaves a channel out of later sockets: a handshake that names a channel of which the user is no member fails. @param {string} id */
     leave(id) {
       const isOther = (/** @type {string} */ name) => name !== id;
-      const names = all.list.flatMap(({ channels }) => channels);
+      const names = list.flatMap(({ channels }) => channels);
       if (names.every(isOther)) return;
-      for (const one of all.list) one.channels = one.channels.filter(isOther);
+      for (const one of list) one.channels = one.channels.filter(isOther);
       // Closes a socket without a name, which would receive all channels.
       all.subscribe(names.filter(isOther));
     },
@@ -62,7 +64,7 @@ export function createConnections(around) {
     setOnline(value) {
       if (isOnline === value) return;
       isOnline = value;
-      for (const one of all.list) one.moved();
+      for (const one of list) one.moved();
     },
   };
   return all;

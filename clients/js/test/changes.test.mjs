@@ -98,14 +98,17 @@ test("a number that the server does not have is not asked for again and again", 
   assert.deepEqual(state(cursor), [2, false], "nor is a page without an end");
 });
 
-test("after expiry only a new history has a number", () => {
-  const cursor = at(3);
-  cursor.expire();
-  cursor.follow({ rev: 80 });
-  cursor.join(3);
-  assert.deepEqual([cursor.known, cursor.isBehind, cursor.isExpired], [null, false, true]);
-  cursor.restart(79);
-  assert.deepEqual([cursor.known, cursor.isBehind, cursor.isExpired], [79, true, false], "event 80 came meanwhile");
+test("after expiry a new history has the number, also a smaller one", () => {
+  const cursor = at(30);
+  cursor.tell(40);
+  cursor.forget();
+  assert.deepEqual(state(cursor), [30, false]);
+  cursor.follow({ rev: 21 });
+  cursor.restart(20);
+  assert.deepEqual(state(cursor), [20, true], "event 21 came meanwhile");
+  cursor.forget();
+  cursor.restart(3);
+  assert.deepEqual(state(cursor), [3, false], "the id belongs to another channel");
 });
 
 test("numbers that are none change nothing", () => {
