@@ -168,3 +168,74 @@ test("frames about channels ask for nothing before the list was read", async () 
   assert.deepEqual(stack.asked(before), []);
   assert.deepEqual(channelsOf(client).entries, []);
 });
+
+test("a client has one object of its channels, and it needs no frames to read and change them", async () => {
+  const stack = new Stack();
+  const client = stack.client();
+  const channels = channelsOf(client);
+  assert.equal(channelsOf(client), channels);
+  assert.notEqual(channelsOf(stack.client()), channels);
+  const entries = channels.entries;
+  assert.deepEqual([entries, channels.entries === entries], [[], true]);
+  const answers = {
+    "POST /channels": { channel_id: "lobby", name: "Lobby" },
+    "PATCH /channels/lobby": { channel_id: "lobby", name: "Hall" },
+    "PUT /channels/lobby/members/alice": { user_id: "alice", role: "member" },
+    "PUT /channels/lobby/members/b%2Fb": { user_id: "b/b", role: "owner" },
+    "DELETE /channels/lobby/members/b%2Fb": {},
+    "GET /invitations": { invitations: [{ channel_id: "attic" }] },
+    "GET /channels": { channels: [{ channel_id: "hall" }] },
+    "DELETE /channels/lobby": {},
+  };
+  stack.intercept = (url, init) => {
+    const answer = answers[`${init.method} ${url.pathname}`];
+    return answer && Response.json(answer);
+  };
+  assert.equal((await channels.create({ name: "Lobby", visibility: "public" })).name, "Lobby");
+  assert.notEqual(channels.entries, entries, "the list has changed");
+  assert.deepEqual(channels.entries.map(({ channel_id: id }) => id), ["lobby"]);
+  stack.channel = { name: "Hall", version: 2 };
+  await channels.update("lobby", { name: "Hall" });
+  assert.equal(channels.get("lobby").name, "Hall", "it is read again");
+  assert.equal((await channels.join("lobby")).role, "member");
+  assert.equal((await channels.addMember("lobby", "b/b", { role: "owner" })).role, "owner");
+  assert.equal(stack.requests.at(-1).init.body, '{"role":"owner"}');
+  assert.equal(await channels.removeMember("lobby", "b/b"), undefined);
+  assert.deepEqual(await channels.invitations(), [{ channel_id: "attic" }]);
+  assert.deepEqual(await channels.find({ visibility: "public" }), [{ channel_id: "hall" }]);
+  assert.equal(stack.requests.at(-1).path, "/channels?limit=100&visibility=public");
+  assert.deepEqual(channels.entries.map(({ channel_id: id }) => id), ["lobby"], "what was found is not in the list");
+  const removed = [];
+  client.on("removed", (detail) => removed.push([detail, channels.entries.length]));
+  await channels.remove("lobby");
+  assert.deepEqual(removed, [[{ channelId: "lobby", isDeleted: true }, 0]]);
+});
+
+test("a request of the list can be aborted, and is refused with its problem", async () => {
+  const stack = new Stack();
+  const channels = channelsOf(stack.client());
+  const abort = new AbortController();
+  abort.abort();
+  for (const asked of [channels.load(abort), channels.members("lobby", abort), channels.create({ name: "a", visibility: "public" }, abort)]) {
+    await assert.rejects(asked, { name: "AbortError" });
+  }
+  stack.intercept = () => problem(403, "not_permitted");
+  await assert.rejects(channels.update("lobby", {}), { code: "not_permitted" });
+  assert.deepEqual(channels.entries, []);
+});
+
+test("without the list, the client tells how many channels are left out, and ends removed ones", async () => {
+  const stack = new Stack();
+  const client = await opened(stack);
+  const events = [];
+  for (const type of ["leftOut", "removed", "channels"]) client.on(type, () => events.push(type));
+  client.subscribe();
+  await settle();
+  stack.hello({ channels_left_out: 3 });
+  stack.receive({ type: "member.removed", user_id: "alice" });
+  await settle();
+  assert.deepEqual([events, client.leftOut, stack.sockets.filter(({ readyState }) => readyState === 1).length], [["leftOut", "removed"], 3, 1]);
+  channelsOf(client);
+  await settle();
+  assert.ok(stack.asked().some((one) => one.startsWith("GET /channels?")), "a list that comes later divides them too");
+});
