@@ -1,13 +1,15 @@
 // One channel of a client: frames and requests keep it complete. No DOM.
 
-/** @import { Abortable, Draft, Message, OutboxEntry, Reply } from "./types.js" */
+/** @import { Abortable, Draft, Message, OutboxEntry } from "./types.js" */
 /** @import { Core } from "./client.js" */
 /** @import { Request } from "./rest.js" */
 
+import { createActions } from "./actions.js";
 import { createCursor, isNumber } from "./changes.js";
 import { createDrafts } from "./drafts.js";
 import { createPeople } from "./people.js";
-import { listAll } from "./rest.js";
+import { createReplies } from "./replies.js";
+import { except } from "./rest.js";
 import { createSender } from "./sender.js";
 import { createLog } from "./store.js";
 import { backoff } from "./time.js";
@@ -20,18 +22,11 @@ const GAP_MS = 250;
 /** Types of events that change a message: first those of reactions. */
 const CHANGES = ["reaction.added", "reaction.removed", "message.updated", "message.deleted"];
 
-/** Returns a handler of errors that swallows those with a code. @param {string[]} codes */
-const except = (...codes) => (/** @type {any} */ error) => {
-  if (!codes.includes(error.code)) throw error;
-};
-
 /** A channel in step with the server. Its lists are the same arrays until they change. @typedef {ReturnType<typeof createChannel>[0]} Channel */
 /** @typedef {ReturnType<typeof createChannel>[1]} Live */
 
 /**
- * Returns a channel as an application uses it, and the functions with which the client leads it.
- *
- * Keeps the messages and drafts of a channel in step with the server.
+ * Returns a channel as an application uses it, in step with the server, and the functions with which the client leads it.
  *
  * After a gap in the `seq` of messages, and after a reconnect, it reads the history `after` the last settled `seq`. After a
  * gap in the numbers of changes (`rev`), it reads the changes `after` the last known number. It reads a reply of which it
@@ -71,23 +66,12 @@ export function createChannel(core, id) {
     if (!isClosed) core.emit(type, { channelId: id, ...detail });
   }
   /** @param {unknown} [isChanged] */
-  const changed = (isChanged = true) => {
-    if (isChanged) emit("change");
-  };
+  const changed = (isChanged = true) => isChanged && emit("change");
 
   const people = createPeople(core, id, request, emit);
-  const sender = createSender(
-    core,
-    id,
-    request,
-    (message, rev) => {
-      arrived([message]);
-      cursor.tell(rev);
-      readMissing();
-    },
-    changed,
-  );
+  const sender = createSender(core, id, request, sent, changed);
 
+  const readReplies = createReplies(drafts, call, log, id, quietly, changed, catchUp);
   const isOpen = () => log.settled !== null;
   const lacksMessages = () => isUnsure || heard > (log.settled ?? 0);
   const isMissing = () => isOpen() && !isClosed && (lacksMessages() || cursor.isBehind);
@@ -112,6 +96,13 @@ export function createChannel(core, id) {
       }
     }
     changed(isChanged);
+  }
+
+  /** Takes a message that was sent. @param {Message} message @param {unknown} rev The channel's change number. */
+  function sent(message, rev) {
+    arrived([message]);
+    cursor.tell(rev);
+    readMissing();
   }
 
   /** Takes new messages. @param {Message[]} messages */
@@ -172,29 +163,6 @@ export function createChannel(core, id) {
     const answered = new Set(log.messages.map(({ role, reply_to: replyTo }) => role !== "user" && replyTo));
     drafts.expect(questions.filter((seq) => !answered.has(seq)));
     readReplies();
-  }
-
-  /** Reads the replies of which frames are missing. The history of a channel that is not open will name its replies. */
-  function readReplies() {
-    if (isOpen()) for (const seq of drafts.behind) quietly(`reply ${id} ${seq}`, () => readReply(seq));
-  }
-
-  /** @param {number} seq */
-  async function readReply(seq) {
-    if (!drafts.isBehind(seq) || isClosed) return true;
-    const asked = drafts.ask(seq);
-    const stored = await call("GET", `/${seq}/reply`).catch(except("reply_not_found", "message_not_found"));
-    if (!stored) {
-      // A draft that began after the request stays.
-      changed(drafts.ask(seq) === asked && drafts.drop(seq));
-      return true;
-    }
-    const isRead = drafts.read(seq, asked, stored);
-    // The reply has ended as a message. Without its event, only the history brings it.
-    if (stored.seq > (log.settled ?? 0)) catchUp();
-    else if (stored.seq) drafts.drop(seq);
-    changed();
-    return isRead;
   }
 
   /** Reads all messages after the last settled `seq`, and then the missing changes. */
@@ -258,19 +226,6 @@ export function createChannel(core, id) {
     changed(isChanged);
   }
 
-  /** Takes a message of a response. @param {Message} message */
-  function answered(message) {
-    changed(log.update([message]));
-    return message;
-  }
-
-  /** Makes a request whose response has no message. @param {string} method @param {number} seq @param {string} path @param {Abortable} [options] */
-  async function change(method, seq, path, options) {
-    await call(method, `/${seq}${path}`, options);
-    // No frame will tell of it.
-    if (!isLive()) reread(seq);
-  }
-
   function stop() {
     wait?.();
     wait = null;
@@ -329,6 +284,7 @@ export function createChannel(core, id) {
     discard: sender.discard,
     sendTyping: people.sendTyping,
     loadPresence: people.load,
+    ...createActions(call, read, log, drafts, changed, (seq) => isLive() || reread(seq)),
 
     /** Reads the newest history, unless it is held, and sends what an earlier page has left. @param {Abortable} [options] */
     async open(options) {
@@ -353,54 +309,6 @@ export function createChannel(core, id) {
       changed();
     },
 
-    /** Returns all messages of the thread of a message, without the root. @param {number} seq @param {Abortable} [options] @returns {Promise<Message[]>} */
-    async thread(seq, options) {
-      const messages = await listAll(request, `/messages/${seq}/replies`, "messages", { query: { after: seq }, ...options });
-      return messages.map((message) => log.get(message.seq) ?? message);
-    },
-
-    /** Returns one message from the log or from the server, or `undefined` if it does not exist. @param {number} seq @param {Abortable} [options] @returns {Promise<Message | undefined>} */
-    async message(seq, options) {
-      return log.get(seq) ?? read(seq, options).catch(except("message_not_found"));
-    },
-
-    /**
-     * Changes the text of a message as the user sees it. Fails with `version_mismatch` if another text came meanwhile.
-     * @param {number} seq @param {string} content @param {Abortable} [options] @returns {Promise<Message>}
-     */
-    async edit(seq, content, options) {
-      for (let held = log.get(seq) ?? (await read(seq, options)); ; ) {
-        const headers = { "content-type": "application/merge-patch+json", "if-match": `"${held.version}"` };
-        try {
-          return answered(await call("PATCH", `/${seq}`, { body: { content }, headers, ...options }));
-        } catch (/** @type {any} */ error) {
-          if (error.code !== "version_mismatch") throw error;
-          const current = answered(await read(seq, options));
-          // A reaction changes the version too.
-          if (current.content !== held.content || current.version === held.version) throw error;
-          held = current;
-        }
-      }
-    },
-
-    /** Deletes a message; its number stays. @param {number} seq @param {Abortable} [options] */
-    delete: (seq, options) => change("DELETE", seq, "", options),
-
-    /** Adds the user's reaction. Its event updates the message. @param {number} seq @param {string} emoji @param {Abortable} [options] */
-    react: (seq, emoji, options) => change("PUT", seq, `/reactions/${encodeURIComponent(emoji)}`, options),
-
-    /** Removes the user's reaction. @param {number} seq @param {string} emoji @param {Abortable} [options] */
-    unreact: (seq, emoji, options) => change("DELETE", seq, `/reactions/${encodeURIComponent(emoji)}`, options),
-
-    /** Returns the reply to a message as far as it is stored. @param {number} seq @param {Abortable} [options] @returns {Promise<Reply>} */
-    reply: (seq, options) => call("GET", `/${seq}/reply`, options),
-
-    /** Stops the reply to a message; the generated part is kept. @param {number} seq @param {Abortable} [options] */
-    async stopReply(seq, options) {
-      const answer = await call("POST", `/${seq}/reply/cancel`, options).catch(except("reply_not_found"));
-      // It has ended, and its last frame was lost or is on the way.
-      if (!answer) changed(drafts.drop(seq));
-    },
   };
 
   const lead = {
@@ -429,6 +337,7 @@ export function createChannel(core, id) {
     /** Ends all recovery. */
     close() {
       isClosed = true;
+      drafts.clear();
       stop();
       people.close();
       sender.close();

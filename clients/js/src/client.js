@@ -180,7 +180,7 @@ export class SwitchboardClient extends Emitter {
   /** @param {any} frame */
   #take(frame) {
     const { type, channel_id: id, user_id: userId, member } = frame;
-    if (type === "hello") this.core.userId ??= userId;
+    if (type === "hello") this.core.userId ??= userId ?? null;
     this.#countLeftOut();
     // Other types belong to a later version of the API, or are responses that need no action.
     if (typeof id === "string") this.#channel(id)[1].take(frame);

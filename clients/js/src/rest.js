@@ -89,6 +89,11 @@ export async function listAll(request, path, field, { query, signal } = {}) {
   }
 }
 
+/** Returns a handler of errors that swallows those with a code. @param {string[]} codes */
+export const except = (...codes) => (/** @type {any} */ error) => {
+  if (!codes.includes(error.code)) throw error;
+};
+
 /** @param {string} text */
 export function parsed(text) {
   try {
