@@ -22,8 +22,8 @@ const GAP_MS = 250;
 /** Types of events that change a message: first those of reactions. */
 const CHANGES = ["reaction.added", "reaction.removed", "message.updated", "message.deleted"];
 
-/** A channel in step with the server. Its lists are the same arrays until they change. @typedef {ReturnType<typeof createChannel>[0]} Channel */
-/** @typedef {ReturnType<typeof createChannel>[1]} Live */
+/** @typedef {import("./types.js").Channel} Channel */
+/** @typedef {{ take(frame: any): void, recover(): void, close(): void }} Live */
 
 /**
  * Returns a channel as an application uses it, in step with the server, and the functions with which the client leads it.
@@ -31,7 +31,7 @@ const CHANGES = ["reaction.added", "reaction.removed", "message.updated", "messa
  * After a gap in the `seq` of messages, and after a reconnect, it reads the history `after` the last settled `seq`. After a
  * gap in the numbers of changes (`rev`), it reads the changes `after` the last known number. It reads a reply of which it
  * has missed frames. Before `open`, it only takes frames.
- * @param {Core} core @param {string} id
+ * @param {Core} core @param {string} id @returns {[Channel, Live]}
  */
 export function createChannel(core, id) {
   const { after, isLive, quietly, random } = core;
@@ -344,5 +344,5 @@ export function createChannel(core, id) {
     },
   };
 
-  return /** @type {const} */ ([channel, lead]);
+  return [channel, lead];
 }
