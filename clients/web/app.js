@@ -132,7 +132,7 @@ class App {
     });
     if (this.#channels.get(channelId)) return;
     try {
-      await joinOrCreate(this.#client, channelId, name);
+      await joinOrCreate(this.#channels, channelId, name);
     } catch (error) {
       // Members can read an archived channel.
       if (error.code !== "channel_archived") throw error;

@@ -1,10 +1,7 @@
 // Channels that are created by their first visit. No DOM.
 
-import { channelsOf } from "../js/src/channels.js";
-
 /** Joins a public channel, and creates it if it does not exist. */
-export async function joinOrCreate(client, channelId, name = channelId) {
-  const channels = channelsOf(client);
+export async function joinOrCreate(channels, channelId, name = channelId) {
   try {
     return await channels.join(channelId);
   } catch (error) {
