@@ -3,6 +3,7 @@
 // Reads one JSON object a line, and writes its own ones. docs/guides/conformance.md describes both.
 
 import { createInterface } from "node:readline";
+import { channelsOf } from "./src/channels.js";
 import { SwitchboardClient } from "./src/index.js";
 import { backoff } from "./src/time.js";
 
@@ -134,6 +135,7 @@ class Run {
     const { token, fetch, WebSocket, clock, random, uuid } = platform;
     this.#client = new SwitchboardClient({ rest, websocket, userId, token, fetch, WebSocket, clock, random, uuid });
     for (const type of ["change", "messages", "revised"]) this.#client.on(type, ({ channelId }) => this.#changed.add(channelId));
+    channelsOf(this.#client);
     // Both ways to receive all channels are tested.
     this.#client.subscribe(seed % 2 === 0 ? [] : channels);
     for (const id of open) this.#open(id, 0);

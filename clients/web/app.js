@@ -1,6 +1,7 @@
 // The page: connects the client with the view, and keeps the address in step with both.
 
-import { ProblemError, SwitchboardClient, indexedDbStore } from "../js/src/index.js";
+import { ProblemError, SwitchboardClient } from "../js/src/index.js";
+import { indexedDbStore } from "../js/src/stores.js";
 import { Composer } from "./composer.js";
 import { Directory } from "./directory.js";
 import { titleCount } from "./format.js";
@@ -100,7 +101,8 @@ class App {
       this.#client.subscribe();
       this.#showSidebar();
       if (this.#channelId !== channelId) return;
-      const { log, readSeq: read } = await this.#client.open(channelId);
+      const { log } = await this.#client.open(channelId);
+      const read = this.#directory.readSeq(channelId);
       if (this.#channelId !== channelId) return;
       // The first visit of a channel shows no unread messages.
       this.#readSeq = read > 0 && read < (log.lastSeq ?? 0) ? read : null;
@@ -257,7 +259,7 @@ class App {
   #markRead() {
     this.#scroller.measure();
     if (this.#ready && this.#isReading()) {
-      this.#channel.markRead();
+      this.#directory.markRead(this.#channelId);
       this.#newCount = 0;
       this.#showSidebar();
     }

@@ -1,185 +1,348 @@
-// One channel of a client, as an application uses it. No DOM.
+// One channel of a client: frames and requests keep it complete. No DOM.
 
-/** @import { Abortable, Draft, Message, OutboxEntry, Reply, SendOptions } from "./types.js" */
+/** @import { Abortable, Draft, Message, OutboxEntry } from "./types.js" */
+/** @import { Core } from "./client.js" */
+/** @import { Request } from "./rest.js" */
 
-import { LiveChannel } from "./live-channel.js";
-import { path } from "./rest.js";
+import { createActions } from "./actions.js";
+import { createCursor, isNumber } from "./changes.js";
+import { createDrafts } from "./drafts.js";
+import { createPeople } from "./people.js";
+import { createReplies } from "./replies.js";
+import { except } from "./rest.js";
+import { createSender } from "./sender.js";
+import { createLog } from "./store.js";
+import { backoff } from "./time.js";
 
 const HISTORY_PAGE = 50;
+const CATCH_UP_PAGE = 100;
+/** Shortest wait for the frame that a later one has overtaken; up to twice as much more is random. */
+const GAP_MS = 250;
+
+/** Types of events that change a message: first those of reactions. */
+const CHANGES = ["reaction.added", "reaction.removed", "message.updated", "message.deleted"];
+
+/** @typedef {import("./types.js").Channel} Channel */
+/** @typedef {{ take(frame: any): void, recover(): void, close(): void }} Live */
 
 /**
- * A channel in step with the server.
+ * Returns a channel as an application uses it, in step with the server, and the functions with which the client leads it.
  *
- * `messages`, `drafts`, `outbox`, `typing` and `present` return the same array until it changes.
+ * After a gap in the `seq` of messages, and after a reconnect, it reads the history `after` the last settled `seq`. After a
+ * gap in the numbers of changes (`rev`), it reads the changes `after` the last known number. It reads a reply of which it
+ * has missed frames. Before `open`, it only takes frames.
+ * @param {Core} core @param {string} id @returns {[Channel, Live]}
  */
-export class Channel extends LiveChannel {
-  /** Messages by ascending `seq`. @returns {Message[]} */
-  get messages() {
-    return (this._shown.messages ??= this.log.messages);
+export function createChannel(core, id) {
+  const { after, isLive, quietly, random } = core;
+  const base = `/channels/${encodeURIComponent(id)}`;
+  const log = createLog(core);
+  const cursor = createCursor();
+  const drafts = createDrafts();
+  /** Arrays that were given out since the last change. @type {Record<string, any>} */
+  let shown = {};
+  /** The largest `seq` of which a frame or a response told. */
+  let heard = 0;
+  let failures = 0;
+  let isReading = false;
+  /** Cancels the wait after a gap or after a failed recovery. @type {(() => void) | null} */
+  let wait = null;
+  /** `true` if messages after the last settled `seq` may be missing. */
+  let isUnsure = false;
+  let isClosed = false;
+
+  /** Makes a request below the channel's path. @type {Request} */
+  const request = (method, path, options) => core.request(method, base + path, options);
+  /** Makes a request below the path of the messages. @type {Request} */
+  const call = (method, path, options) => request(method, `/messages${path}`, options);
+  /** @param {number} seq @param {Abortable} [options] */
+  const read = (seq, options) => call("GET", `/${seq}`, options);
+  /** @param {Abortable} [options] @param {number | null} [before] */
+  const readHistory = (options, before) => call("GET", "", { query: { before, limit: HISTORY_PAGE }, ...options });
+
+  /** @param {any} type @param {object} [detail] */
+  function emit(type, detail) {
+    shown = {};
+    if (!isClosed) core.emit(type, { channelId: id, ...detail });
+  }
+  /** @param {unknown} [isChanged] */
+  const changed = (isChanged = true) => isChanged && emit("change");
+
+  const people = createPeople(core, id, request, emit);
+  const sender = createSender(core, id, request, sent, changed);
+
+  const readReplies = createReplies(drafts, call, log, id, quietly, changed, catchUp);
+  const isOpen = () => log.settled !== null;
+  const lacksMessages = () => isUnsure || heard > (log.settled ?? 0);
+  const isMissing = () => isOpen() && !isClosed && (lacksMessages() || cursor.isBehind);
+
+  /** @param {any[]} events */
+  function takeEvents(events) {
+    const known = events.filter((event) => event?.type);
+    const of = (/** @type {string[]} */ ...types) => known.filter(({ type, message }) => types.includes(type) && message).map(({ message }) => message);
+    arrived(of("message.created"));
+    let isChanged = revised(of("message.updated", "message.deleted"));
+    for (const event of known) {
+      const kind = CHANGES.indexOf(event.type);
+      if (kind < 0) continue;
+      // A message that is not held yet may come in its state before the reaction.
+      const outcome = kind > 1 ? "" : log.lacks(event.seq) ? "stale" : log.react(event);
+      isChanged ||= outcome === "changed";
+      if (outcome !== "stale") cursor.follow(event);
+      else {
+        // The changes that will be read include the missing version.
+        cursor.tell(event.rev);
+        if (!cursor.isBehind) reread(event.seq, event.version);
+      }
+    }
+    changed(isChanged);
   }
 
-  /** Replies that are being written. @returns {Draft[]} */
-  get drafts() {
-    return (this._shown.drafts ??= this._drafts.entries.map(({ id, replyTo, status, text, length }) => ({ id, replyTo, status, text, length })));
+  /** Takes a message that was sent. @param {Message} message @param {unknown} rev The channel's change number. */
+  function sent(message, rev) {
+    arrived([message]);
+    cursor.tell(rev);
+    readMissing();
   }
 
-  /** Messages of this client that are not yet known to be stored. @returns {OutboxEntry[]} */
-  get outbox() {
-    return (this._shown.outbox ??= this._sender.outbox.entries);
+  /** Takes new messages. @param {Message[]} messages */
+  function arrived(messages) {
+    if (messages.length === 0) return;
+    settle(messages);
+    people.arrived(messages);
+    for (const { seq } of messages) if (isNumber(seq)) heard = Math.max(heard, seq);
+    // Before the channel is open, its history will contain the messages.
+    added(isOpen() ? log.push(messages) : messages);
   }
 
-  /** Ids of the other users that type. @returns {string[]} */
-  get typing() {
-    return (this._shown.typing ??= this._people.typing);
+  /** Tells of new messages. @param {Message[]} messages */
+  function added(messages) {
+    if (messages.length > 0) emit("messages", { messages });
+    changed();
   }
 
-  /** Ids of the users with a live connection; empty until `loadPresence`. @returns {string[]} */
-  get present() {
-    return (this._shown.present ??= this._people.present);
+  /** Ends the drafts and the sends that these messages complete. @param {Message[]} messages */
+  function settle(messages) {
+    sender.settle(messages);
+    drafts.settle(messages);
   }
 
-  get hasEarlier() {
-    return this.log.hasEarlier;
+  /** Takes later states of messages. Returns `true` if a held message changed. @param {Message[]} messages */
+  function revised(messages) {
+    if (messages.length === 0) return false;
+    const isChanged = log.update(messages);
+    // Such a message has overtaken its first state.
+    arrived(messages.filter(({ seq }) => log.lacks(seq)));
+    emit("revised", { messages });
+    return isChanged;
   }
 
-  /** The channel as the list of channels has it. */
-  get info() {
-    return this._core.sync.list.get(this.id);
-  }
-
-  /** The `seq` up to which the user has read the channel; 0 for none of it. */
-  get readSeq() {
-    const own = this.messages.findLast(({ role, sender_id: sender }) => role === "user" && sender === this._core.userId);
-    return Math.max(this._core.sync.list.readSeq(this.id), own?.seq ?? 0);
-  }
-
-  get unread() {
-    return this._core.sync.list.unread(this.id);
-  }
-
-  /** Reads the newest history, unless it is held, and sends what an earlier page has left. @param {Abortable} [options] */
-  async open({ signal } = {}) {
-    if (this.isOpen) return;
-    this.log.userId = await this._core.identify(signal);
-    await this._sender.restore();
-    const page = await this._newest(signal);
-    if (!this.isOpen) this._load(page);
-    this._readMissing();
-  }
-
-  /** Reads the page of history before the oldest held message. @param {Abortable} [options] */
-  async loadEarlier({ signal } = {}) {
-    const { firstSeq, hasEarlier } = this.log;
-    if (!hasEarlier) return;
-    const page = await this._get("messages", { before: firstSeq, limit: HISTORY_PAGE }, signal);
-    // Meanwhile the history was loaded again, or another request has brought this page.
-    if (this.log.firstSeq !== firstSeq) return;
-    this.log.addEarlier(page.messages ?? [], page.has_more === true);
-    this._changes.join(page.rev);
-    this._readMissing();
-    this._emit("change");
-  }
-
-  /** Returns all messages of the thread of a message, without the root. @param {number} seq @param {Abortable} [options] @returns {Promise<Message[]>} */
-  async thread(seq, { signal } = {}) {
-    const messages = await this._core.rest.list(path`/channels/${this.id}/messages/${seq}/replies`, "messages", { query: { after: seq }, signal });
-    return messages.map((message) => this.log.get(message.seq) ?? message);
-  }
-
-  /** Returns one message from the log or from the server, or `undefined` if it does not exist. @param {number} seq @param {Abortable} [options] @returns {Promise<Message | undefined>} */
-  async message(seq, { signal } = {}) {
-    const held = this.log.get(seq);
-    return held ?? this._read(seq, signal).catch((error) => {
-      if (error.code !== "message_not_found") throw error;
+  /** Reads a message again, until it has a version. @param {number} seq @param {number} [version] */
+  function reread(seq, version = 0) {
+    quietly(`message ${id} ${seq}`, async () => {
+      changed(revised([await read(seq)]));
+      readMissing();
+      return (log.get(seq)?.version ?? version) >= version;
     });
   }
 
-  /**
-   * Sends a message, which may quote the message `replyTo` and may belong to the thread of the message `threadSeq`. Its
-   * outbox entry shows its state; a failed entry waits for `retry` or `discard`. Returns the stored message, or `undefined`
-   * if it failed or if its event came first.
-   * @param {string} content @param {SendOptions & Abortable} [options] @returns {Promise<Message | undefined>}
-   */
-  send(content, { signal, ...options } = {}) {
-    return this._sender.send(content, options, signal);
+  /** Takes the newest page of history in place of all held messages. @param {any} page */
+  function load(page) {
+    const { messages = [] } = page;
+    log.restart(messages, page.has_more);
+    cursor.restart(page.rev);
+    joined(page);
+    emit("history", { messages });
+    changed();
   }
 
-  /** Sends a failed message again, with the same key, so that it cannot be stored twice. @param {string} key */
-  retry(key) {
-    return this._sender.retry(key);
+  /** Takes from a page of history all that is not in the log. @param {any} page */
+  function joined({ messages = [], replying_to: questions }) {
+    settle(messages);
+    if (!Array.isArray(questions)) return;
+    const answered = new Set(log.messages.map(({ role, reply_to: replyTo }) => role !== "user" && replyTo));
+    drafts.expect(questions.filter((seq) => !answered.has(seq)));
+    readReplies();
   }
 
-  /** Drops a message that is not sent. @param {string} key */
-  discard(key) {
-    this._sender.discard(key);
+  /** Reads all messages after the last settled `seq`, and then the missing changes. */
+  function catchUp() {
+    isUnsure = true;
+    readMissing();
   }
 
-  /**
-   * Changes the text of a message as the user sees it. Fails with `version_mismatch` if another text came meanwhile.
-   * @param {number} seq @param {string} content @param {Abortable} [options] @returns {Promise<Message>}
-   */
-  async edit(seq, content, { signal } = {}) {
-    let held = this.log.get(seq) ?? (await this._read(seq, signal));
-    for (;;) {
-      const headers = { "content-type": "application/merge-patch+json", "if-match": `"${held.version}"` };
-      try {
-        return this._answered(await this._call("PATCH", seq, { body: { content }, headers, signal }));
-      } catch (/** @type {any} */ error) {
-        if (error.code !== "version_mismatch") throw error;
-        const current = this._answered(await this._read(seq, signal));
-        // A reaction changes the version too.
-        if (current.content !== held.content || current.version === held.version) throw error;
-        held = current;
-      }
-    }
+  /** Reads what is missing after a wait. @param {number} delay */
+  function readIn(delay) {
+    wait?.();
+    wait = after(delay, () => {
+      wait = null;
+      readMissing();
+      readReplies();
+    });
   }
 
-  /** Deletes a message; its number stays. @param {number} seq @param {Abortable} [options] */
-  async delete(seq, { signal } = {}) {
-    await this._call("DELETE", seq, { signal });
-    this._isUnheard(seq);
-  }
-
-  /** Adds the user's reaction. Its event updates the message. @param {number} seq @param {string} emoji @param {Abortable} [options] */
-  async react(seq, emoji, { signal } = {}) {
-    await this._core.rest.call("PUT", path`/channels/${this.id}/messages/${seq}/reactions/${emoji}`, { signal });
-    this._isUnheard(seq);
-  }
-
-  /** Removes the user's reaction. @param {number} seq @param {string} emoji @param {Abortable} [options] */
-  async unreact(seq, emoji, { signal } = {}) {
-    await this._core.rest.call("DELETE", path`/channels/${this.id}/messages/${seq}/reactions/${emoji}`, { signal });
-    this._isUnheard(seq);
-  }
-
-  /** Moves the user's read mark, by default to the newest held message. */
-  markRead(seq = this.log.lastSeq ?? 0) {
-    this._core.sync.markRead(this.id, seq);
-  }
-
-  /** Shows the user as typing to others. Call it with each key: one request every 3 seconds is made. @param {Abortable} [options] */
-  sendTyping(options) {
-    return this._people.sendTyping(options);
-  }
-
-  /** Reads the list of present users, and keeps it. @param {Abortable} [options] */
-  loadPresence(options) {
-    return this._people.load(options);
-  }
-
-  /** Returns the reply to a message as far as it is stored. @param {number} seq @param {Abortable} [options] @returns {Promise<Reply>} */
-  reply(seq, { signal } = {}) {
-    return this._get(`messages/${seq}/reply`, {}, signal);
-  }
-
-  /** Stops the reply to a message; the generated part is kept. @param {number} seq @param {Abortable} [options] */
-  async stopReply(seq, { signal } = {}) {
+  /** Reads the missing messages and changes, if there are any. A running recovery also reads those that are added to it. */
+  async function readMissing() {
+    if (isReading || wait || !isMissing()) return;
+    isReading = true;
     try {
-      await this._core.rest.call("POST", path`/channels/${this.id}/messages/${seq}/reply/cancel`, { signal });
+      while (isMissing()) await (lacksMessages() ? readAfter() : readChanges());
+      failures = 0;
     } catch (/** @type {any} */ error) {
-      if (error.code !== "reply_not_found") throw error;
-      // It has ended, and its last frame was lost or is on the way.
-      if (this._drafts.drop(seq)) this._emit("change");
+      isUnsure = true;
+      // Without a network, the next socket or frame starts the next recovery.
+      if (!isClosed && (error.status || isLive())) readIn(backoff(failures, random, error));
+      failures += 1;
+      emit("problem", { error });
     }
+    isReading = false;
+    changed();
   }
+
+  /** Reads one page of messages. */
+  async function readAfter() {
+    isUnsure = false;
+    const seen = heard;
+    const page = await call("GET", "", { query: { after: log.settled, limit: CATCH_UP_PAGE } });
+    const { messages = [] } = page;
+    const hasMore = page.has_more && messages.length > 0;
+    isUnsure ||= hasMore;
+    const fresh = log.addLater(messages, hasMore, seen);
+    cursor[fresh.length > 0 ? "join" : "tell"](page.rev);
+    joined(page);
+    added(fresh);
+  }
+
+  /** Reads one page of changes. */
+  async function readChanges() {
+    const asked = cursor.ask();
+    const page = await request("GET", "/changes", { query: { after: asked.after, limit: CATCH_UP_PAGE } }).catch(except("changes_expired"));
+    if (!page) {
+      cursor.forget();
+      return load(await readHistory());
+    }
+    const isChanged = revised((page.changes ?? []).map((/** @type {any} */ change) => change?.message).filter(Boolean));
+    cursor.read(asked, page);
+    changed(isChanged);
+  }
+
+  function stop() {
+    wait?.();
+    wait = null;
+  }
+
+  const channel = {
+    id,
+    log,
+
+    /** Messages by ascending `seq`. @returns {Message[]} */
+    get messages() {
+      return (shown.messages ??= log.messages);
+    },
+
+    /** Replies that are being written. @returns {Draft[]} */
+    get drafts() {
+      return (shown.drafts ??= drafts.entries);
+    },
+
+    /** Messages of this client that are not yet known to be stored. @returns {OutboxEntry[]} */
+    get outbox() {
+      return (shown.outbox ??= sender.entries);
+    },
+
+    /** Ids of the other users that type. @returns {string[]} */
+    get typing() {
+      return (shown.typing ??= people.typing);
+    },
+
+    /** Ids of the users with a live connection; empty until `loadPresence`. @returns {string[]} */
+    get present() {
+      return (shown.present ??= people.present);
+    },
+
+    get hasEarlier() {
+      return log.hasEarlier;
+    },
+
+    /** `true` once the history is loaded. */
+    get isOpen() {
+      return isOpen();
+    },
+
+    /** `true` while missing messages or changes are being read. */
+    get isCatchingUp() {
+      return isReading || wait !== null;
+    },
+
+    /** Number of the last change up to which the log has all changes; `null` before `open`. */
+    get rev() {
+      return cursor.known;
+    },
+
+    send: sender.send,
+    retry: sender.retry,
+    discard: sender.discard,
+    sendTyping: people.sendTyping,
+    loadPresence: people.load,
+    ...createActions(call, read, log, drafts, changed, (seq) => isLive() || reread(seq)),
+
+    /** Reads the newest history, unless it is held, and sends what an earlier page has left. @param {Abortable} [options] */
+    async open(options) {
+      if (isOpen()) return;
+      await core.identify(options);
+      await sender.restore();
+      const page = await readHistory(options);
+      if (!isOpen()) load(page);
+      readMissing();
+    },
+
+    /** Reads the page of history before the oldest held message. @param {Abortable} [options] */
+    async loadEarlier(options) {
+      const { firstSeq, hasEarlier } = log;
+      if (!hasEarlier) return;
+      const page = await readHistory(options, firstSeq);
+      // Meanwhile the history was loaded again, or another request has brought this page.
+      if (log.firstSeq !== firstSeq) return;
+      log.addEarlier(page.messages ?? [], page.has_more);
+      cursor.join(page.rev);
+      readMissing();
+      changed();
+    },
+
+  };
+
+  const lead = {
+    /** Takes a frame of the channel. @param {any} frame */
+    take(frame) {
+      const { type, status, seq, events } = frame;
+      if (type === "events" && Array.isArray(events)) takeEvents(events);
+      // A frame of a draft is late if its message has arrived.
+      if (type === "message.delta") changed(!(status === "done" && log.get(seq)) && drafts.accept(frame));
+      people.take(frame);
+      // A frame that a later one has overtaken may come yet, so that a swap in a crowd causes no requests.
+      if (!wait && (isMissing() || (isOpen() && drafts.behind.length > 0))) readIn(GAP_MS * (1 + 2 * random()));
+    },
+
+    /** Reads what frames may have missed before a socket opened. */
+    recover() {
+      sender.wake();
+      people.recover();
+      if (!isOpen()) return drafts.clear();
+      drafts.doubt();
+      stop();
+      catchUp();
+      readReplies();
+    },
+
+    /** Ends all recovery. */
+    close() {
+      isClosed = true;
+      drafts.clear();
+      stop();
+      people.close();
+      sender.close();
+    },
+  };
+
+  return [channel, lead];
 }

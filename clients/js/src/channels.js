@@ -1,199 +1,260 @@
-// The channels of a user: order, previews, unread counts. No network, no DOM, no clock.
+// The channels of a user, in step with the server: the list, read marks, members, invitations. No DOM.
 
-/** @import { ChannelInfo, Message, Role } from "./types.js" */
+/** @import { SwitchboardClient } from "./client.js" */
+/** @import { Abortable, ChannelInfo, Invitation, Member, Message, RequestOptions, Role } from "./types.js" */
 
-/** Number up to which unread messages are counted; a count of this means as many or more. */
-export const UNREAD_COUNTED = 100;
-/** Maximum length of a preview's text, in characters. */
-const PREVIEW_CHARACTERS = 200;
+import { ChannelList } from "./channel-list.js";
+import { listAll } from "./rest.js";
+
+/** Minimum time between two read marks of one channel. */
+const READ_EVERY_MS = 2_000;
+
+/** @param {string} id */
+const pathOf = (id) => `/channels/${encodeURIComponent(id)}`;
+/** @param {string} id @param {string} userId */
+const memberOf = (id, userId) => `${pathOf(id)}/members/${encodeURIComponent(userId)}`;
+
+/** @type {WeakMap<SwitchboardClient, Channels>} */
+const known = new WeakMap();
 
 /**
- * The channels of which the user `userId` is a member, as in `GET /channels`, kept current by frames.
- *
- * A message is unread if it came after the read mark and after the user's newest own message, and is neither the
- * user's own nor deleted. Where a frame does not suffice for the count, a method returns `false`. Then the channel must be
- * read again.
+ * Returns the channels of a client, always the same object. They follow the client's frames from the first call on.
+ * @param {SwitchboardClient} client
  */
-export class ChannelList {
-  /** @type {Map<string, ChannelInfo>} */
-  #byId = new Map();
-  /** The newest own `seq` of each channel. @type {Map<string, number>} */
-  #own = new Map();
-  /** The entries, until the list changes. @type {ChannelInfo[] | null} */
-  #entries = null;
-  /** @type {string | null} */
-  userId;
-  /** The number of the last change, and that of the last change of each channel. */
-  #changes = 0;
-  /** @type {Map<string, number>} */
-  #changed = new Map();
+export function channelsOf(client) {
+  const channels = known.get(client) ?? new Channels(client);
+  known.set(client, channels);
+  return channels;
+}
 
-  /** @param {string | null} [userId] */
-  constructor(userId = null) {
-    this.userId = userId;
+/**
+ * The channels of the user of a client. The client emits their events.
+ *
+ * If the client subscribes to all channels and the server leaves some out, they are divided among sockets.
+ */
+export class Channels {
+  #client;
+  #core;
+  #list;
+  #isLoaded = false;
+  /** The last read mark of each channel. @type {Map<string, number>} */
+  #marks = new Map();
+
+  /** @param {SwitchboardClient} client */
+  constructor(client) {
+    this.#client = client;
+    this.#core = client.core;
+    this.#list = new ChannelList(this.#core);
+    client.on("frame", (frame) => this.#follow(frame));
+    for (const type of /** @type {const} */ (["messages", "history"])) client.on(type, ({ channelId, messages }) => this.#created(channelId, messages));
+    client.on("revised", ({ channelId, messages }) => this.#revised(channelId, messages));
+    client.on("leftOut", () => this.#divide());
+    this.#divide();
   }
 
-  /** Channels that are not archived, newest activity first. The same array until the list changes. */
+  /** Channels that are not archived, newest activity first. Empty until `load`, and the same array until it changes. */
   get entries() {
-    return (this.#entries ??= [...this.#byId.values()].filter(({ archived_at: archived }) => !archived).sort(byActivity));
+    return this.#list.entries;
   }
 
-  /** Position in the changes of the list, for `replace`. */
-  get changes() {
-    return this.#changes;
+  /** Returns a channel of the user, also an archived one. @param {string} id */
+  get(id) {
+    return this.#list.get(id);
   }
 
-  /** @param {string} channelId */
-  get(channelId) {
-    return this.#byId.get(channelId);
+  /** Returns the number of unread messages in a channel, at most 100. @param {string} id */
+  unread(id) {
+    return this.#list.unread(id);
   }
 
-  /** Returns a channel's number of unread messages, up to `UNREAD_COUNTED`. @param {string} channelId */
-  unread(channelId) {
-    return this.#byId.get(channelId)?.membership?.unread_count ?? 0;
+  /** Returns the `seq` up to which the user has read a channel; 0 for none of it. @param {string} id */
+  readSeq(id) {
+    return this.#list.readSeq(id);
   }
 
-  /** Returns the `seq` up to which the user has read a channel; 0 for none of it. @param {string} channelId */
-  readSeq(channelId) {
-    return Math.max(this.#byId.get(channelId)?.membership?.read_seq ?? 0, this.#own.get(channelId) ?? 0);
+  /** Reads the list. Returns `entries`. @param {Abortable} [options] */
+  async load(options) {
+    await this.#core.identify(options);
+    const since = this.#list.changes;
+    this.#list.replace(await listAll(this.#core.request, "/channels", "channels", options), since);
+    this.#isLoaded = true;
+    this.#changed();
+    return this.entries;
   }
 
-  /** Takes the whole list, as it was asked for at the position `since`. Channels that changed later stay. @param {ChannelInfo[]} channels */
-  replace(channels, since = this.#changes) {
-    const listed = new Set(channels.map(({ channel_id: id }) => id));
-    for (const [id, { archived_at: archived }] of this.#byId) {
-      if (!listed.has(id) && !archived && (this.#changed.get(id) ?? 0) <= since) this.delete(id);
-    }
-    for (const channel of channels) this.put(channel);
+  /** Reads one channel into the list. Returns `false` if its counts are older than the held ones. @param {string} id @param {Abortable} [options] */
+  async loadOne(id, options) {
+    const isCurrent = this.#list.put(await this.#core.request("GET", pathOf(id), options));
+    this.#changed();
+    return isCurrent;
   }
 
-  /** Takes a channel as an answer of the API has it. Returns `false` if its counts are older than the held ones. @param {ChannelInfo} channel */
-  put(channel) {
-    const held = this.#byId.get(channel.channel_id);
-    if (!channel.membership) {
-      this.delete(channel.channel_id);
+  /** Returns channels that are not in the list, for example public ones by the beginning of their names. @param {RequestOptions["query"]} query @param {Abortable} [options] @returns {Promise<ChannelInfo[]>} */
+  find(query, options) {
+    return listAll(this.#core.request, "/channels", "channels", { query, ...options });
+  }
+
+  /** @param {{ name: string, visibility: "public" | "private", channel_id?: string, [field: string]: unknown }} channel @param {Abortable} [options] @returns {Promise<ChannelInfo>} */
+  async create(channel, options) {
+    const created = await this.#core.request("POST", "/channels", { body: channel, ...options });
+    await this.loadOne(created.channel_id, options);
+    return created;
+  }
+
+  /** Joins a public channel, or accepts an invitation. @param {string} id @param {Abortable} [options] @returns {Promise<Member>} */
+  async join(id, options) {
+    const member = await this.addMember(id, await this.#core.identify(options), options);
+    await this.loadOne(id, options);
+    return member;
+  }
+
+  /** Leaves a channel, or declines an invitation. @param {string} id @param {Abortable} [options] */
+  async leave(id, options) {
+    await this.removeMember(id, await this.#core.identify(options), options);
+    this.#gone(id, false);
+  }
+
+  /** Changes settings: omitted ones stay, and `null` removes one. @param {string} id @param {object} changes @param {Abortable} [options] @returns {Promise<ChannelInfo>} */
+  async update(id, changes, options) {
+    const channel = await this.#core.request("PATCH", pathOf(id), { body: changes, ...options });
+    await this.loadOne(id, options);
+    return channel;
+  }
+
+  /** Deletes a channel. @param {string} id @param {Abortable} [options] */
+  async remove(id, options) {
+    await this.#core.request("DELETE", pathOf(id), options);
+    this.#gone(id, true);
+  }
+
+  /** @param {string} id @param {Abortable} [options] @returns {Promise<Member[]>} */
+  members(id, options) {
+    return listAll(this.#core.request, `${pathOf(id)}/members`, "members", options);
+  }
+
+  /** Adds or invites a user, or assigns a role. @param {string} id @param {string} userId @param {{ role?: Role } & Abortable} [options] @returns {Promise<any>} */
+  addMember(id, userId, { role, ...options } = {}) {
+    return this.#core.request("PUT", memberOf(id, userId), { body: role && { role }, ...options });
+  }
+
+  /** Removes a member, or ends an invitation. @param {string} id @param {string} userId @param {Abortable} [options] @returns {Promise<void>} */
+  async removeMember(id, userId, options) {
+    await this.#core.request("DELETE", memberOf(id, userId), options);
+  }
+
+  /** Returns the user's invitations. Accept one with `join`, decline it with `leave`. @param {Abortable} [options] @returns {Promise<Invitation[]>} */
+  invitations(options) {
+    return listAll(this.#core.request, "/invitations", "invitations", options);
+  }
+
+  /**
+   * Moves the read mark, by default to the newest held message of the opened channel. The list changes at once; requests
+   * are limited to one each `READ_EVERY_MS`.
+   * @param {string} id @param {number} [seq]
+   */
+  markRead(id, seq = this.#client.channel(id).log.lastSeq ?? 0) {
+    const { pause, quietly, request } = this.#core;
+    // Sending has the same effect, without a request.
+    if (seq <= Math.max(this.readSeq(id), this.#marks.get(id) ?? 0)) return;
+    this.#marks.set(id, seq);
+    this.#list.read(id, seq);
+    this.#changed();
+    quietly(`read ${id}`, async () => {
+      const mark = this.#marks.get(id) ?? 0;
+      await request("PUT", `${pathOf(id)}/read`, { body: { seq: mark } });
+      if (mark < (this.get(id)?.last_seq ?? 0)) this.#recount(id);
+      await pause(READ_EVERY_MS);
       return true;
+    });
+  }
+
+  /** Follows a frame about a channel, a member or a read mark. @param {any} frame */
+  #follow(frame) {
+    const { channel_id: id, type } = frame;
+    if (typeof id !== "string") return;
+    const isMine = (frame.member?.user_id ?? frame.user_id) === this.#core.userId;
+    if (type === "channel.created" || (type === "member.joined" && isMine)) this.#recount(id);
+    if (type === "channel.updated" && this.#list.describe(frame.channel ?? {})) this.#changed();
+    if (type === "member.updated" && isMine) {
+      this.#list.giveRole(id, frame.member?.role);
+      this.#changed();
     }
-    const isOlder =
-      held !== undefined && (channel.last_seq < held.last_seq || channel.membership.read_seq < held.membership.read_seq);
-    const counted = isOlder ? held : channel;
-    const { read_seq, unread_count } = counted.membership;
-    const described = held && channel.version < held.version ? held : channel;
-    this.#set({ ...described, ...activity(counted), membership: { ...channel.membership, read_seq, unread_count } });
-    const last = channel.last_message;
-    if (last?.seq && isOwn(last, this.userId)) this.#setOwn(channel.channel_id, last.seq);
-    return !isOlder;
+    if (type === "read.updated" && isMine) this.#readElsewhere(id, frame.read_seq);
+    if (/^(member\.|read\.)/.test(type)) this.#core.emit("members", { channelId: id });
+    // The client itself tells of the end of the channel.
+    if (type === "channel.deleted" || (type === "member.removed" && isMine)) this.#forget(id);
   }
 
-  /** Takes a channel as a frame has it: without what is only of this user. Returns `true` if the list changed. @param {ChannelInfo} channel */
-  describe(channel) {
-    const held = this.#byId.get(channel.channel_id);
-    if (!held || channel.version < held.version) return false;
-    this.#set({ ...channel, ...activity(held), membership: held.membership });
-    return true;
+  /** @param {string} id @param {boolean} isDeleted */
+  #gone(id, isDeleted) {
+    this.#forget(id);
+    this.#core.remove(id, isDeleted);
   }
 
-  /** Takes the role of the user in a channel. @param {string} channelId @param {Role} role */
-  giveRole(channelId, role) {
-    const held = this.#byId.get(channelId);
-    if (held) this.#set({ ...held, membership: { ...held.membership, role } });
+  /** @param {string} id */
+  #forget(id) {
+    this.#marks.delete(id);
+    this.#list.delete(id);
+    this.#changed();
   }
 
-  /** @param {string} channelId */
-  delete(channelId) {
-    this.#own.delete(channelId);
-    this.#count(channelId);
-    return this.#byId.delete(channelId);
+  /** Counts new messages. @param {string} id @param {Message[]} messages */
+  #created(id, messages) {
+    if (messages.length === 0) return;
+    if (!this.#list.created(id, messages)) this.#recount(id);
+    this.#changed();
   }
 
-  /** Counts new messages of a channel. Returns `false` if some are missing before them. @param {string} channelId @param {Message[]} messages */
-  created(channelId, messages) {
-    const held = this.#byId.get(channelId);
-    if (!held) return false;
-    /** @type {ChannelInfo} */
-    let channel = held;
-    let isComplete = true;
-    const later = messages.filter(({ seq }) => seq > channel.last_seq).sort((a, b) => a.seq - b.seq);
-    for (const message of later) {
-      isComplete &&= message.seq === channel.last_seq + 1;
-      let { unread_count: unread } = channel.membership;
-      if (isOwn(message, this.userId)) {
-        this.#setOwn(channelId, message.seq);
-        unread = 0;
-      } else if (!message.deleted_at && message.seq > channel.membership.read_seq) {
-        unread = Math.min(UNREAD_COUNTED, unread + 1);
+  /** Takes later states of messages. @param {string} id @param {Message[]} messages */
+  #revised(id, messages) {
+    for (const message of messages) if (!this.#list.revised(id, message)) this.#recount(id);
+    this.#changed();
+  }
+
+  /** @param {string} id @param {number} seq */
+  #readElsewhere(id, seq) {
+    if (!Number.isSafeInteger(seq)) return;
+    if (!this.#list.read(id, seq)) this.#recount(id);
+    this.#changed();
+    this.#core.emit("read", { channelId: id, seq });
+  }
+
+  /** Reads a channel again because a frame did not suffice for its counts. Does nothing before the list is loaded. @param {string} id */
+  #recount(id) {
+    if (!this.#isLoaded) return;
+    this.#core.quietly(`channel ${id}`, async () => {
+      try {
+        return await this.loadOne(id);
+      } catch (/** @type {any} */ error) {
+        if (error.code === "channel_not_found" && this.#list.delete(id)) this.#changed();
+        throw error;
       }
-      channel = {
-        ...channel,
-        last_seq: message.seq,
-        last_message_at: message.created_at,
-        last_message: preview(message),
-        membership: { ...channel.membership, unread_count: unread },
-      };
-    }
-    if (later.length > 0) this.#set(channel);
-    return isComplete;
+    });
   }
 
-  /** Takes a later state of a message. Returns `false` if the message may have been counted as unread. @param {string} channelId @param {Message} message */
-  revised(channelId, message) {
-    const held = this.#byId.get(channelId);
-    if (!held) return true;
-    const last = held.last_message;
-    if (last?.seq === message.seq && !((last.version ?? 0) > message.version)) this.#set({ ...held, last_message: preview(message) });
-    const wasUnread = message.seq > this.readSeq(channelId) && !isOwn(message, this.userId);
-    return !(message.deleted_at && wasUnread && this.unread(channelId) > 0);
+  /** Tells of a change of the list. */
+  #changed() {
+    if (this.#core.all?.length) this.#name();
+    this.#core.emit("channels", {});
   }
 
-  /** Moves the read mark; it never moves back. Returns `false` if the number of the remaining messages is not known. @param {string} channelId @param {number} seq */
-  read(channelId, seq) {
-    const held = this.#byId.get(channelId);
-    if (!held || seq <= held.membership.read_seq) return true;
-    const isWhole = seq >= held.last_seq;
-    const isCounted = isWhole || held.membership.unread_count === 0 || seq <= (this.#own.get(channelId) ?? 0);
-    const unread = isWhole ? 0 : held.membership.unread_count;
-    this.#set({ ...held, membership: { ...held.membership, read_seq: seq, unread_count: unread } });
-    return isCounted;
+  /** Divides the user's channels among sockets if one socket leaves some out. */
+  #divide() {
+    const { quietly, all } = this.#core;
+    if (this.#client.leftOut === 0 || all?.length !== 0) return;
+    quietly("divide", async () => {
+      await this.load();
+      this.#name();
+      return true;
+    });
   }
 
-  /** @param {ChannelInfo} channel */
-  #set(channel) {
-    this.#byId.set(channel.channel_id, channel);
-    this.#count(channel.channel_id);
+  /** Names all channels of the user to the sockets. */
+  #name() {
+    const core = this.#core;
+    const ids = this.entries.map(({ channel_id: id }) => id);
+    if (!core.all || ids.length === 0) return;
+    core.all = ids;
+    this.#client.subscribe();
   }
-
-  /** @param {string} channelId */
-  #count(channelId) {
-    this.#entries = null;
-    this.#changed.set(channelId, (this.#changes += 1));
-  }
-
-  /** @param {string} channelId @param {number} seq */
-  #setOwn(channelId, seq) {
-    this.#own.set(channelId, Math.max(seq, this.#own.get(channelId) ?? 0));
-  }
-}
-
-/** @param {Partial<Message> | undefined} message @param {string | null} userId */
-const isOwn = (message, userId) => message?.role === "user" && message.sender_id === userId;
-
-/** @param {ChannelInfo} channel */
-const activity = ({ last_seq, last_message_at, last_message }) => ({ last_seq, last_message_at, last_message });
-
-/** @param {ChannelInfo} channel */
-const activeAt = ({ last_message_at: last, created_at: created }) => last ?? created ?? "";
-
-// Times are RFC 3339 in UTC, all of one length.
-/** @param {ChannelInfo} a @param {ChannelInfo} b */
-function byActivity(a, b) {
-  const [one, other] = [activeAt(a), activeAt(b)];
-  if (one !== other) return one < other ? 1 : -1;
-  return a.channel_id < b.channel_id ? -1 : 1;
-}
-
-/** Returns the preview of a message, as in the `last_message` of a channel. @param {Message} message */
-function preview({ seq, version, sender_id, role, content, content_type, created_at, thread_seq, deleted_at }) {
-  const characters = [...String(content ?? "")];
-  const cut = characters.length > PREVIEW_CHARACTERS ? `${characters.slice(0, PREVIEW_CHARACTERS).join("")}…` : content;
-  return { seq, version, sender_id, role, content: cut, content_type, created_at, thread_seq, deleted_at };
 }

@@ -1,72 +1,71 @@
 // All sockets of a client: more channels than fit on one socket are split. No DOM.
 
 /** @import { ConnectionState } from "./types.js" */
-/** @import { Surroundings } from "./socket.js" */
+/** @import { Connection, Surroundings } from "./socket.js" */
 
-import { LiveConnection } from "./socket.js";
+import { createConnection } from "./socket.js";
 
 /** Maximum number of channels of one socket. */
 const MAX_CHANNELS = 100;
 
-/** The connections of a client. */
-export class Connections {
-  #around;
-  #isOnline = true;
-  /** @type {LiveConnection[]} */
-  all = [];
+/** @param {Omit<Surroundings, "isOnline">} around */
+export function createConnections(around) {
+  let isOnline = true;
+  /** @type {Connection[]} */
+  let list = [];
 
-  /** @param {Surroundings} around */
-  constructor(around) {
-    this.#around = around;
-  }
+  const all = {
+    get list() {
+      return list;
+    },
 
-  /** State of the connection that is in the worst one. @returns {ConnectionState} */
-  get state() {
-    return this.all.find(({ state }) => state.name !== "live")?.state ?? this.all[0]?.state ?? { name: "closed" };
-  }
+    /** State of the connection that is in the worst one. @returns {ConnectionState} */
+    get state() {
+      return (list.find(({ state }) => state.name !== "live") ?? list[0])?.state ?? { name: "closed" };
+    },
 
-  get leftOut() {
-    return this.all.reduce((sum, { leftOut }) => sum + leftOut, 0);
-  }
+    get leftOut() {
+      return list.reduce((sum, { leftOut }) => sum + leftOut, 0);
+    },
 
-  /** Subscribes to exactly these channels, or to all channels of the user if there are none. @param {string[]} channels */
-  subscribe(channels) {
-    const wanted = new Set(channels);
-    // Each channel stays on its socket, so that few sockets are replaced.
-    const shares = this.all.map((one) => one.channels.filter((id) => wanted.delete(id)));
-    if (shares.length === 0) shares.push([]);
-    for (const id of wanted) {
-      const share = shares.find(({ length }) => length < MAX_CHANNELS);
-      if (share) share.push(id);
-      else shares.push([id]);
-    }
-    const before = this.all;
-    this.all = [];
-    shares.forEach((share, at) => {
-      const one = before[at] ?? new LiveConnection(this.#around);
-      // The first socket stays for all channels.
-      if (share.length === 0 && (channels.length > 0 || at > 0)) return one.close();
-      this.all.push(one);
-      one.setOnline(this.#isOnline);
-      one.subscribe(share);
-    });
-  }
+    /** Subscribes to exactly these channels, or to all channels of the user if there are none. @param {string[]} channels */
+    subscribe(channels) {
+      const wanted = new Set(channels);
+      // Each channel stays on its socket, so that few sockets are replaced.
+      const shares = list.map((one) => one.channels.filter((id) => wanted.delete(id)));
+      if (!shares[0]) shares.push([]);
+      for (const id of wanted) {
+        const share = shares.find(({ length }) => length < MAX_CHANNELS);
+        if (share) share.push(id);
+        else shares.push([id]);
+      }
+      const before = list;
+      list = [];
+      shares.forEach((share, at) => {
+        const one = before[at] ?? createConnection({ ...around, isOnline: () => isOnline });
+        // The first socket stays for all channels.
+        if (!share[0] && (channels[0] || at > 0)) return one.close();
+        list.push(one);
+        one.subscribe(share);
+      });
+    },
 
-  /** Leaves a channel out of later sockets: a handshake that names a channel of which the user is no member fails. @param {string} id */
-  leave(id) {
-    for (const one of this.all) {
-      if (!one.channels.includes(id)) continue;
-      one.channels = one.channels.filter((other) => other !== id);
-      // Without a name, the socket would receive all channels.
-      if (one.channels.length > 0 || this.all.length === 1) continue;
-      this.all = this.all.filter((other) => other !== one);
-      one.close();
-    }
-  }
+    /** Leaves a channel out of later sockets: a handshake that names a channel of which the user is no member fails. @param {string} id */
+    leave(id) {
+      const isOther = (/** @type {string} */ name) => name !== id;
+      const names = list.flatMap(({ channels }) => channels);
+      if (names.every(isOther)) return;
+      for (const one of list) one.channels = one.channels.filter(isOther);
+      // Closes a socket without a name, which would receive all channels.
+      all.subscribe(names.filter(isOther));
+    },
 
-  /** @param {boolean} isOnline */
-  setOnline(isOnline) {
-    this.#isOnline = isOnline;
-    for (const one of this.all) one.setOnline(isOnline);
-  }
+    /** @param {boolean} value */
+    setOnline(value) {
+      if (isOnline === value) return;
+      isOnline = value;
+      for (const one of list) one.moved();
+    },
+  };
+  return all;
 }

@@ -4,35 +4,26 @@
 
 /** Error of a failed request: a problem of RFC 9457. Each `code` has a class of its own. */
 export class ProblemError extends Error {
+  /** Status of the response; 0 without one. */
+  status = 0;
+  /** Stable name of the problem, such as `channel_archived`; empty if there was no response. */
+  code = "";
+  title = "";
+  detail = "";
+  /** @type {FieldError[]} */
+  errors = [];
+  /** Id of the request, for the operator. */
+  instance = "";
+  /** Requested wait in seconds (`Retry-After`), or `null`. @type {number | null} */
+  retryAfter = null;
+
   /** @param {Problem & ErrorOptions} [problem] */
-  constructor({ status = 0, code = "", title = "", detail = "", errors = [], instance = "", retryAfter = null, cause } = {}) {
-    super(detail || title || `The server answered ${status}.`, { cause });
-    this.name = nameOf(code) || "ProblemError";
-    /** Status of the response; 0 without one. */
-    this.status = status;
-    /** Stable name of the problem, such as `channel_archived`; empty if there was no response. */
-    this.code = code;
-    this.title = title;
-    this.detail = detail;
-    /** @type {FieldError[]} */
-    this.errors = errors;
-    /** Id of the request, for the operator. */
-    this.instance = instance;
-    /** Requested wait in seconds (`Retry-After`), or `null`. */
-    this.retryAfter = retryAfter;
-  }
-
-  /** `true` if the same request may succeed later. */
-  get isTransient() {
-    const { status } = this;
-    return status === 0 || status === 408 || status === 429 || status >= 500;
-  }
-
-  /** @param {Response} response @param {any} [given] Body of the response, if it has been read. */
-  static async from(response, given) {
-    const body = given ?? (await response.json().catch(() => null));
-    const retryAfter = Number.parseInt(response.headers.get("retry-after") ?? "", 10) || null;
-    return new (problemClass(body?.code))({ title: response.statusText, detail: body?.message, ...body, status: response.status, retryAfter });
+  constructor({ cause, ...fields } = {}) {
+    super(fields.detail || fields.title, { cause });
+    Object.assign(this, fields);
+    this.name = `${(this.code || "problem").replace(/(^|_)(.)/g, (_, __, first) => first.toUpperCase())}Error`;
+    /** `true` if the same request may succeed later. */
+    this.isTransient = [0, 408, 429].includes(this.status) || this.status >= 500;
   }
 }
 
@@ -45,9 +36,6 @@ export class NetworkError extends ProblemError {
   }
 }
 
-/** @param {string} code */
-const nameOf = (code) => code && `${code.replace(/(^|_)(.)/g, (_, __, first) => first.toUpperCase())}Error`;
-
 /** @type {Map<string, typeof ProblemError>} */
 const classes = new Map();
 
@@ -56,9 +44,13 @@ const classes = new Map();
  * @param {string} code
  */
 export function problemClass(code) {
-  const known = code ? classes.get(code) : ProblemError;
-  if (known) return known;
-  const one = class extends ProblemError {};
-  classes.set(code, one);
-  return one;
+  const found = code ? (classes.get(code) ?? class extends ProblemError {}) : ProblemError;
+  classes.set(code, found);
+  return found;
+}
+
+/** Returns the error of a response. @param {Response} response @param {any} body */
+export function problem({ status, statusText: title, headers }, body) {
+  const retryAfter = Number.parseInt(headers.get("retry-after") ?? "", 10) || null;
+  return new (problemClass(body.code))({ title, detail: body.message, ...body, status, retryAfter });
 }

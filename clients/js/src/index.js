@@ -1,12 +1,10 @@
 // The client of Switchboard.
 
-export { Channel } from "./channel.js";
-export { ChannelList } from "./channels.js";
 export { SwitchboardClient } from "./client.js";
 export { NetworkError, ProblemError, problemClass } from "./errors.js";
-export { CLIENT_KEY } from "./outbox.js";
-export * from "./problems.js";
+export { CLIENT_KEY } from "./sender.js";
 /**
+ * @typedef {import("./channel.js").Channel} Channel
  * @typedef {import("./types.js").ChannelInfo} ChannelInfo
  * @typedef {import("./types.js").ClientEvents} ClientEvents
  * @typedef {import("./types.js").ClientOptions} ClientOptions
@@ -25,4 +23,4 @@ export * from "./problems.js";
  * @typedef {import("./types.js").TokenProvider} TokenProvider
  */
 
-export { asyncStorageStore, indexedDbStore, memoryStore } from "./stores.js";
+export {};

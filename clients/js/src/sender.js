@@ -1,110 +1,93 @@
-// Sends the messages of one channel, one after the other. No DOM.
+// Sends the messages of one channel, one after the other. Unsent ones survive a reload in a store. No DOM.
 
-/** @import { Message, OutboxEntry, ProblemError, SendOptions } from "./types.js" */
+/** @import { Abortable, Message, OutboxEntry, ProblemError, SendOptions, Store } from "./types.js" */
 /** @import { Core } from "./client.js" */
+/** @import { Request } from "./rest.js" */
 
-import { CLIENT_KEY, Outbox } from "./outbox.js";
-import { path } from "./rest.js";
 import { backoff } from "./time.js";
+
+/** Key in a message's `metadata` by which a client recognizes its own message on the socket. */
+export const CLIENT_KEY = "client_key";
 
 /** Maximum number of attempts of a send while the connection is live, all with its key, before it is shown as failed. */
 const SEND_ATTEMPTS = 4;
 /** Time in which the server knows the key of a send. A later repetition could store the message twice. */
 const KEY_MS = 24 * 3_600_000;
 
-export class Sender {
-  #core;
-  #id;
-  #taken;
-  #changed;
-  /** The last send: one ends before the next one begins. @type {Promise<any>} */
-  #last = Promise.resolve();
-  /** @type {Promise<void> | null} */
-  #restored = null;
-  #isClosed = false;
-  /** Ends the wait for the next attempt, after a socket has opened. */
-  wake = () => {};
-  outbox;
+/**
+ * @param {Core} core @param {string} id Of the channel. @param {Request} request Makes a request below the channel's path.
+ * @param {(message: Message, rev: unknown) => void} taken Takes a stored message. @param {() => void} changed
+ */
+export function createSender({ after, now, random, uuid, store, isLive, identify }, id, request, taken, changed) {
+  /** Messages without a confirmation that they are stored, in the order of their creation. @type {Map<string, OutboxEntry>} */
+  const outbox = new Map();
+  /** The last operation of the store, and the last send: each ends before the next one begins. @type {Promise<any>} */
+  let stored = Promise.resolve();
+  /** @type {Promise<any>} */
+  let last = stored;
+  /** @type {Promise<void> | undefined} */
+  let restored;
+  let isClosed = false;
+  /** Ends the wait for the next attempt. */
+  let wake = () => {};
 
-  /**
-   * @param {Core} core @param {string} id Of the channel.
-   * @param {(message: Message, rev: unknown) => void} taken Takes a stored message. @param {() => void} changed
-   */
-  constructor(core, id, taken, changed) {
-    this.#core = core;
-    this.#id = id;
-    this.#taken = taken;
-    this.#changed = changed;
-    this.outbox = new Outbox(core.store, async () => `switchboard/${await core.identify()}/${id}/`);
+  /** Runs an operation of the store. Messages are sent without a store that works, too. @param {(store: Store, prefix: string) => Promise<unknown>} operation */
+  const keep = (operation) =>
+    (stored = stored.then(async () => store && operation(store, `switchboard/${await identify()}/${id}/`)).catch(() => {}));
+
+  /** Adds or replaces an entry. @param {OutboxEntry} entry */
+  function put(entry) {
+    outbox.set(entry.key, entry);
+    const { error, ...kept } = entry;
+    keep((store, prefix) => store.set(prefix + entry.key, kept));
   }
 
-  /** Sends what an earlier page has left. */
-  restore() {
-    return (this.#restored ??= this.outbox.load().then((entries) => {
-      for (const { key, state, createdAt } of entries) {
-        if (state === "failed" || this.#core.clock.now() - createdAt > KEY_MS) this.outbox.failed(key, null);
-        else this.#deliver(key);
-      }
-    }));
+  /** @param {OutboxEntry} entry @param {ProblemError | null} error */
+  const fail = (entry, error) => put({ ...entry, state: "failed", error });
+
+  /** Drops a confirmed entry. @param {string} key */
+  function drop(key) {
+    if (outbox.delete(key)) keep((store, prefix) => store.remove(prefix + key));
   }
 
-  /** @param {string} content @param {SendOptions} options @param {AbortSignal} [signal] */
-  send(content, options, signal) {
-    const key = this.#core.uuid();
-    this.outbox.put({ replyTo: null, threadSeq: null, ...options, key, content, createdAt: this.#core.clock.now(), state: "sending", error: null });
-    this.#changed();
-    return this.#deliver(key, signal);
-  }
-
-  /** @param {string} key */
-  async retry(key) {
-    if (this.outbox.get(key)?.state !== "failed") return undefined;
-    this.outbox.sending(key);
-    this.#changed();
-    return this.#deliver(key);
-  }
-
-  /** @param {string} key */
-  discard(key) {
-    this.outbox.settle(key);
-    this.#changed();
-  }
-
-  close() {
-    this.#isClosed = true;
-    this.wake();
-  }
-
-  /** @param {string} key @param {AbortSignal} [signal] @returns {Promise<Message | undefined>} */
-  #deliver(key, signal) {
-    const sent = this.#last.then(() => this.#post(key, signal));
-    this.#last = sent.catch(() => {});
+  /** @param {OutboxEntry} entry @param {AbortSignal} [signal] @returns {Promise<Message | undefined>} */
+  function deliver({ key }, signal) {
+    const sent = last.then(() => post(key, signal));
+    last = sent.catch(() => {});
     return sent;
   }
 
+  /** Drops a message that is not sent. @param {string} key */
+  function discard(key) {
+    drop(key);
+    changed();
+  }
+
   /** @param {string} key @param {AbortSignal} [signal] @returns {Promise<Message | undefined>} */
-  async #post(key, signal) {
-    const { rest, random, isLive } = this.#core;
+  async function post(key, signal) {
     for (let attempt = 0, counted = 0; ; attempt += 1) {
-      const entry = this.outbox.get(key);
+      const entry = outbox.get(key);
       // The push has delivered it although the response was lost, it is discarded, or an earlier one failed.
-      if (entry?.state !== "sending" || this.#isClosed) return undefined;
+      if (entry?.state !== "sending" || isClosed) return undefined;
       const { content, contentType, replyTo, threadSeq, metadata } = entry;
       const body = { content, content_type: contentType, metadata: { ...metadata, [CLIENT_KEY]: key }, reply_to: replyTo ?? undefined, thread_seq: threadSeq ?? undefined };
       try {
         // The response has the channel's change number beside the message.
-        const { rev, ...message } = await rest.call("POST", path`/channels/${this.#id}/messages`, { body, headers: { "idempotency-key": key }, signal });
-        this.outbox.settle(key);
-        this.#taken(message, rev);
+        const { rev, ...message } = await request("POST", "/messages", { body, headers: { "idempotency-key": key }, signal });
+        drop(key);
+        taken(message, rev);
         return message;
       } catch (/** @type {any} */ error) {
         if (signal?.aborted) {
-          this.discard(key);
+          discard(key);
           throw error;
         }
         if (isLive()) counted += 1;
-        if (!error.isTransient || counted >= SEND_ATTEMPTS) return this.#failed(key, error);
-        await this.#pause(backoff(attempt, random, error));
+        if (!error.isTransient || counted >= SEND_ATTEMPTS) return failed(key, error);
+        await new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
+          const cancel = after(backoff(attempt, random, error), resolve);
+          wake = () => (cancel(), resolve());
+        });
       }
     }
   }
@@ -113,18 +96,72 @@ export class Sender {
    * Marks an entry as failed, and after a failure that may pass, all later ones: so they can be sent in their order.
    * @param {string} key @param {ProblemError} error @returns {undefined}
    */
-  #failed(key, error) {
-    const { entries } = this.outbox;
-    const from = entries.findIndex((entry) => entry.key === key);
-    for (const entry of from < 0 ? [] : entries.slice(from, error.isTransient ? undefined : from + 1)) this.outbox.failed(entry.key, error);
-    this.#changed();
+  function failed(key, error) {
+    let isLater = false;
+    for (const entry of outbox.values()) {
+      if (entry.key === key || isLater) fail(entry, error);
+      isLater ||= entry.key === key && error.isTransient;
+    }
+    changed();
   }
 
-  /** @param {number} delay */
-  #pause(delay) {
-    return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
-      const cancel = this.#core.after(delay, () => resolve());
-      this.wake = () => (cancel(), resolve());
-    });
-  }
+  return {
+    discard,
+    wake: () => wake(),
+
+    get entries() {
+      return [...outbox.values()];
+    },
+
+    /** Drops the entries of stored messages. @param {Message[]} messages */
+    settle(messages) {
+      for (const { metadata } of messages) drop(metadata?.[CLIENT_KEY]);
+    },
+
+    /** Takes and sends what an earlier page has left. */
+    restore: () =>
+      (restored ??= (async () => {
+        /** @type {OutboxEntry[]} */
+        const found = [];
+        await keep(async (store, prefix) => {
+          for (const name of await store.keys()) if (name.startsWith(prefix)) found.push(await store.get(name));
+        });
+        const later = [...outbox.values()];
+        const lost = found.filter((entry) => entry && !outbox.has(entry.key)).sort((a, b) => a.createdAt - b.createdAt);
+        outbox.clear();
+        for (const entry of [...lost, ...later]) outbox.set(entry.key, entry);
+        for (const entry of lost) {
+          if (entry.state === "failed" || now() - entry.createdAt > KEY_MS) fail(entry, null);
+          else deliver(entry);
+        }
+      })()),
+
+    /**
+     * Sends a message, which may quote the message `replyTo` and may belong to the thread of the message `threadSeq`. Its
+     * outbox entry shows its state; a failed entry waits for `retry` or `discard`. Returns the stored message, or
+     * `undefined` if it failed or if its event came first.
+     * @param {string} content @param {SendOptions & Abortable} [options]
+     */
+    send(content, { signal, ...options } = {}) {
+      /** @type {OutboxEntry} */
+      const entry = { replyTo: null, threadSeq: null, ...options, key: uuid(), content, createdAt: now(), state: "sending", error: null };
+      put(entry);
+      changed();
+      return deliver(entry, signal);
+    },
+
+    /** Sends a failed message again, with the same key, so that it cannot be stored twice. @param {string} key */
+    async retry(key) {
+      const entry = outbox.get(key);
+      if (entry?.state !== "failed") return undefined;
+      put({ ...entry, state: "sending", error: null });
+      changed();
+      return deliver(entry);
+    },
+
+    close() {
+      isClosed = true;
+      wake();
+    },
+  };
 }

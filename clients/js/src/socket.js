@@ -1,12 +1,13 @@
 // A live connection: reconnects with backoff and detects a dead peer. To change its channels, or before its end, it opens
 // the next socket before it closes the previous one. No DOM.
 
-/** @import { Clock, ConnectionState, ProblemError } from "./types.js" */
-/** @import { RestApi } from "./rest.js" */
+/** @import { ConnectionState, ProblemError } from "./types.js" */
+/** @import { Request } from "./rest.js" */
 /** @import { Session } from "./session.js" */
 
-import { parsed, path } from "./rest.js";
-import { after, backoff } from "./time.js";
+import { isNumber } from "./changes.js";
+import { parsed } from "./rest.js";
+import { backoff } from "./time.js";
 
 /** Interval of pings: API Gateway closes a connection after 10 idle minutes. */
 const PING_EVERY_MS = 4 * 60_000;
@@ -28,282 +29,255 @@ const MAX_NAMES = 2_000;
 /**
  * What a connection needs and reports.
  * @typedef {object} Surroundings
- * @property {string} url
+ * @property {string} websocket
  * @property {Session} session
- * @property {RestApi} rest
+ * @property {Request} request
  * @property {any} WebSocket
- * @property {Clock} clock
+ * @property {() => number} now
+ * @property {(delay: number, action: () => void) => () => void} after
  * @property {() => number} random
+ * @property {() => boolean} isOnline
  * @property {() => void} onState
- * @property {(connection: LiveConnection) => void} onOpen
- * @property {(frame: any, connection: LiveConnection) => void} onFrame
+ * @property {(connection: Connection) => void} onOpen
+ * @property {(frame: any) => void} onFrame
  */
+/** @typedef {ReturnType<typeof createConnection>} Connection */
 
-/** A subscription to channels over one WebSocket at a time. */
-export class LiveConnection {
-  #around;
-  #online = true;
-  #isRunning = false;
-  #generation = 0;
-  #attempt = 0;
-  #openedAt = 0;
+/** Creates a subscription to channels over one WebSocket at a time. @param {Surroundings} around */
+export function createConnection({ websocket: url, session, request, WebSocket, now, after, random, isOnline, onState, onOpen, onFrame }) {
+  let isRunning = false;
+  let generation = 0;
+  let attempt = 0;
+  let openedAt = 0;
   /** @type {any} */
-  #current = null;
+  let current = null;
   /** @type {any} */
-  #next = null;
-  /** Cancels of running timers. @type {Map<string, () => void>} */
-  #timers = new Map();
+  let next = null;
   /** The `closing` frame of the current socket. @type {any} */
-  #closing = null;
-  #isRefused = false;
-  /** @type {string[]} */
-  channels = [];
-  /** Id of the open connection; `null` until the server's `hello` has arrived. @type {string | null} */
-  id = null;
-  /** Number of the user's channels that the connection leaves out. */
-  leftOut = 0;
-  /** @type {ConnectionState} */
-  state = { name: "closed" };
+  let closing = null;
+  /** Cancels of running timers. @type {Map<string, () => void>} */
+  const timers = new Map();
 
-  /** @param {Surroundings} around */
-  constructor(around) {
-    this.#around = around;
+  const one = {
+    channels: /** @type {string[]} */ ([]),
+    /** Id of the open connection; `null` until the server's `hello` has arrived. */
+    id: /** @type {string | null} */ (null),
+    /** Number of the user's channels that the connection leaves out. */
+    leftOut: 0,
+    state: /** @type {ConnectionState} */ ({ name: "closed" }),
+
+    /** Subscribes to exactly these channels, or to all channels of the user if there are none. @param {string[]} channels */
+    subscribe(channels) {
+      const isSame = channels.length === one.channels.length && channels.every((id) => one.channels.includes(id));
+      one.channels = channels;
+      if (isSame && (current || next)) return;
+      isRunning = true;
+      connect();
+    },
+
+    /**
+     * Follows the network. Its return reconnects immediately. While offline, attempts continue, because a stack on the
+     * same machine needs no network.
+     */
+    moved() {
+      if (one.state.name === "closed") return;
+      if (current) check();
+      else if (isOnline()) {
+        attempt = 0;
+        connect();
+      } else setState({ name: "offline" });
+    },
+
+    /** Reconnects immediately instead of after the wait. */
+    retryNow() {
+      if (isRunning && !current && !next) connect();
+    },
+
+    check,
+
+    close() {
+      isRunning = false;
+      end();
+      drop();
+      cancel(...timers.keys());
+      setState({ name: "closed" });
+    },
+  };
+
+  /** Runs an action later, in place of an earlier one of the same name. @param {string} name @param {number} delay @param {() => void} action */
+  function later(name, delay, action) {
+    cancel(name);
+    timers.set(
+      name,
+      after(delay, () => {
+        timers.delete(name);
+        action();
+      }),
+    );
   }
 
-  /** Subscribes to exactly these channels, or to all channels of the user if there are none. @param {string[]} channels */
-  subscribe(channels) {
-    const same = channels.length === this.channels.length && channels.every((id) => this.channels.includes(id));
-    this.channels = channels;
-    if (this.#isRunning && same && (this.#current || this.#next)) return;
-    this.#isRunning = true;
-    this.#isRefused = false;
-    this.#connect();
+  /** @param {string[]} names */
+  function cancel(...names) {
+    for (const name of names) {
+      timers.get(name)?.();
+      timers.delete(name);
+    }
   }
 
-  /**
-   * Sets whether the machine has a network. Going online reconnects immediately. While offline, attempts continue,
-   * because a stack on the same machine needs no network.
-   * @param {boolean} online
-   */
-  setOnline(online) {
-    if (this.#online === online) return;
-    this.#online = online;
-    if (!this.#isRunning || this.#isRefused) return;
-    if (this.#current) this.check();
-    else if (online) {
-      this.#attempt = 0;
-      this.#connect();
-    } else this.#setState({ name: "offline" });
+  /** @param {ConnectionState} state */
+  function setState(state) {
+    if (JSON.stringify(state) === JSON.stringify(one.state)) return;
+    one.state = state;
+    onState();
   }
 
-  /** Reconnects immediately instead of after the wait. */
-  retryNow() {
-    if (!this.#isRunning || this.#current || this.#next) return;
-    this.#isRefused = false;
-    this.#connect();
+  /** Ends the attempt to open the next socket. */
+  function end() {
+    generation += 1;
+    cancel("open", "retry");
+    next?.close();
+    next = null;
+  }
+
+  const isStable = () => current && now() - openedAt > STABLE_AFTER_MS;
+
+  /** Ends the open socket. */
+  function drop() {
+    if (isStable()) attempt = 0;
+    current?.close();
+    current = closing = one.id = null;
+    one.leftOut = 0;
   }
 
   /** Sends a ping. Without a response the connection is replaced. A socket that grew old in a sleep is replaced too. */
-  check() {
-    const socket = this.#current;
-    if (!socket) return;
-    if (this.#around.clock.now() - this.#openedAt > MAX_AGE_MS) this.#connect();
-    if (socket.readyState === 1) socket.send('{"action":"ping"}');
-    if (!this.#timers.has("pong")) this.#after("pong", PONG_WITHIN_MS, () => this.#lost());
+  function check() {
+    if (!current) return;
+    current.send('{"action":"ping"}');
+    later("ping", PING_EVERY_MS, check);
+    if (now() - openedAt > MAX_AGE_MS) connect();
+    if (!timers.has("pong")) later("pong", PONG_WITHIN_MS, lost);
   }
 
-  close() {
-    this.#isRunning = false;
-    this.#generation += 1;
-    for (const name of this.#timers.keys()) this.#cancel(name);
-    discard(this.#current);
-    discard(this.#next);
-    this.#current = this.#next = null;
-    this.#setState({ name: "closed" });
-  }
-
-  async #connect(isFresh = false) {
-    const { session, WebSocket } = this.#around;
-    this.#cancel("retry");
-    const generation = (this.#generation += 1);
-    discard(this.#next);
-    this.#next = null;
-    this.#cancel("open");
-    if (!this.#current) this.#setState({ name: this.#online ? "connecting" : "offline" });
-
+  /** @param {boolean} [isFresh] `true` if a new token is needed. */
+  async function connect(isFresh) {
+    end();
+    const mine = generation;
+    if (!current) setState({ name: isOnline() ? "connecting" : "offline" });
+    /** @type {any} */
     let socket;
     try {
+      const { channels } = one;
+      const names = channels.join();
       // A browser shows no status of a refused handshake. The problem of a refused ticket has the reason.
-      const needsTicket = this.channels.join().length > MAX_NAMES || (this.#attempt > 1 && this.#attempt % 2 === 0);
+      const needsTicket = names.length > MAX_NAMES || (attempt > 1 && attempt % 2 === 0);
       const token = await (isFresh ? session.fresh() : session.token());
-      const [query, protocols] = needsTicket ? [await this.#ticket()] : [this.#names(), ["bearer", token]];
-      if (generation !== this.#generation) return;
-      const { url } = this.#around;
-      socket = this.#next = new WebSocket(query ? `${url}${url.includes("?") ? "&" : "?"}${query}` : url, protocols);
+      const query = needsTicket
+        ? `ticket=${encodeURIComponent((await request("POST", "/connections/tickets", { body: names ? { channels } : {} })).ticket)}`
+        : names && `channels=${encodeURIComponent(names)}`;
+      if (mine !== generation) return;
+      socket = next = new WebSocket(query ? `${url}${url.includes("?") ? "&" : "?"}${query}` : url, needsTicket ? undefined : ["bearer", token]);
     } catch (/** @type {any} */ error) {
-      if (generation === this.#generation) this.#failed(error);
+      if (mine === generation) failed(error);
       return;
     }
     const refused = () => {
-      if (this.#next !== socket) return;
-      discard(socket);
-      this.#next = null;
-      this.#failed({}, true);
+      if (next !== socket) return;
+      end();
+      failed({}, true);
     };
-    this.#after("open", OPEN_WITHIN_MS, refused);
-    socket.onopen = () => this.#opened(socket);
-    socket.onmessage = (/** @type {any} */ event) => this.#receive(socket, parsed(event.data));
-    socket.onclose = () => (socket === this.#current ? this.#lost() : refused());
+    later("open", OPEN_WITHIN_MS, refused);
+    // A socket that was closed may still report something.
+    socket.onopen = () => socket === next && opened();
+    socket.onmessage = (/** @type {any} */ event) => {
+      const frame = parsed(event.data);
+      if (socket !== current || !frame?.type) return;
+      heed(frame);
+      onFrame(frame);
+    };
+    socket.onclose = () => (socket === current ? lost() : refused());
     // A socket that never opened reports its end as an error event, which has no receiver.
     socket.onerror = () => {};
   }
 
-  #names() {
-    return this.channels.length > 0 ? `channels=${encodeURIComponent(this.channels.join())}` : "";
-  }
-
-  async #ticket() {
-    const body = this.channels.length > 0 ? { channels: this.channels } : {};
-    const { ticket } = await this.#around.rest.call("POST", "/connections/tickets", { body });
-    return `ticket=${encodeURIComponent(ticket)}`;
-  }
-
-  /** @param {any} socket */
-  #opened(socket) {
-    for (const name of ["open", "retry", "closing", "pong"]) this.#cancel(name);
-    const previous = this.#current;
-    this.#current = socket;
-    this.#next = this.#closing = this.id = null;
-    this.leftOut = 0;
-    this.#openedAt = this.#around.clock.now();
-    discard(previous);
-    this.#schedulePing();
+  function opened() {
+    cancel("open", "retry", "closing", "pong");
+    drop();
+    current = next;
+    next = null;
+    openedAt = now();
+    later("ping", PING_EVERY_MS, check);
     // `hello` may be lost.
-    this.#renewBefore(this.#around.session.left);
-    this.#after("stable", STABLE_AFTER_MS, () => (this.#attempt = 0));
-    this.#setState({ name: "live" });
-    this.#around.onOpen(this);
-  }
-
-  /** @param {any} socket @param {any} frame */
-  #receive(socket, frame) {
-    if (frame === null || typeof frame !== "object") return;
-    if (socket === this.#current) this.#heed(frame);
-    this.#around.onFrame(frame, this);
+    renewBefore(session.left());
+    setState({ name: "live" });
+    onOpen(one);
   }
 
   /** Follows the frames that are about the connection itself. @param {any} frame */
-  #heed(frame) {
-    const { type, connection_id: id, server_time: time, expires_at: end } = frame;
+  function heed({ type, connection_id: id, server_time: time, expires_at: expiry, channels_left_out: leftOut, count = leftOut, reason, reconnect }) {
     // Each frame shows that the peer lives.
-    this.#cancel("pong");
-    if ((type === "hello" || type === "pong") && typeof id === "string") this.id = id;
-    if (type === "hello") {
-      const { session } = this.#around;
+    cancel("pong");
+    const isHello = type === "hello";
+    if ((isHello || type === "pong") && id) one.id = id;
+    if (isHello) {
       session.heed(time, true);
-      this.#renewBefore(Date.parse(end) - session.now);
+      renewBefore(Date.parse(expiry) - session.serverTime());
     }
-    const count = type === "hello" ? frame.channels_left_out : type === "channels.left_out" ? frame.count : null;
-    if (Number.isSafeInteger(count)) this.leftOut = count;
+    if ((isHello || type === "channels.left_out") && isNumber(count)) one.leftOut = count;
     if (type === "closing") {
-      this.#closing = frame;
-      this.#after("closing", CLOSE_WITHIN_MS, () => this.#lost());
+      closing = { reason, reconnect };
+      later("closing", CLOSE_WITHIN_MS, lost);
     }
   }
 
-  #lost() {
-    const closing = this.#closing;
-    discard(this.#current);
-    this.#current = this.#closing = this.id = null;
-    this.leftOut = 0;
-    const wasStable = !this.#timers.has("stable");
-    for (const name of ["ping", "pong", "renew", "closing", "stable"]) this.#cancel(name);
-    if (closing?.reconnect === false) this.#refuse(closing.reason);
-    else if (!this.#next) {
-      if (closing && wasStable) this.#connect(closing.reason === "token_expired");
-      else this.#failed();
+  function lost() {
+    const { reason, reconnect } = closing ?? {};
+    const isExpected = closing && isStable();
+    drop();
+    cancel("ping", "pong", "renew", "closing");
+    if (reconnect === false) refuse(reason);
+    else if (!next) {
+      if (isExpected) connect(reason === "token_expired");
+      else failed({});
     }
   }
 
-  /** Ends all attempts until the user wants another one. @param {string} reason */
-  #refuse(reason) {
-    this.#generation += 1;
-    this.#isRefused = true;
-    for (const name of ["retry", "open"]) this.#cancel(name);
-    discard(this.#next);
-    this.#next = null;
-    this.#setState({ name: "closed", reason });
+  /** Ends all attempts until the user wants another one. @param {string} [reason] */
+  function refuse(reason) {
+    end();
+    setState({ name: "closed", reason });
   }
 
-  /** @param {Partial<ProblemError>} [error] @param {boolean} [isRefused] `true` if the server may have refused the token. */
-  #failed(error = {}, isRefused = false) {
-    if (error.status === 403 && !this.#current) return this.#refuse(error.code ?? "");
+  /** @param {Partial<ProblemError>} error @param {boolean} [isRefused] `true` if the server may have refused the token. */
+  function failed(error, isRefused) {
+    if (error.status === 403 && !current) return refuse(error.code);
     // A failed change of channels: the open socket still works, so only the change is retried.
-    const delay = backoff(this.#attempt, this.#around.random, error);
-    this.#attempt += 1;
-    if (!this.#current) {
-      this.#setState(this.#online ? { name: "waiting", retryAt: this.#around.clock.now() + delay } : { name: "offline" });
-    }
-    this.#after("retry", delay, () => this.#connect(isRefused));
-  }
-
-  #schedulePing() {
-    this.#after("ping", PING_EVERY_MS, () => {
-      this.check();
-      this.#schedulePing();
-    });
+    const delay = backoff(attempt, random, error);
+    attempt += 1;
+    if (!current) setState(isOnline() ? { name: "waiting", retryAt: now() + delay } : { name: "offline" });
+    later("retry", delay, () => connect(isRefused));
   }
 
   /** Renews the token in time before an end that is `life` ms away. @param {number} life */
-  #renewBefore(life) {
-    const left = this.#openedAt + MAX_AGE_MS - this.#around.clock.now();
+  function renewBefore(life) {
+    const left = openedAt + MAX_AGE_MS - now();
     // A life that is not known is `NaN`.
     const delay = Math.min(left, Math.max(life - RENEW_BEFORE_MS, life * 0.8, RENEW_EVERY_MS) || left);
-    this.#after("renew", Math.max(0, delay), () => this.#renew());
+    later("renew", Math.max(0, delay), renew);
   }
 
   /** Gives the socket a new token. Near its maximum age, and if that fails, opens the next socket. */
-  async #renew() {
-    const { session, rest, clock } = this.#around;
-    const { id } = this;
-    const isOld = clock.now() - this.#openedAt >= MAX_AGE_MS;
-    if (id === null || isOld) return this.#connect(!isOld);
+  async function renew() {
+    const { id } = one;
+    const isOld = now() - openedAt >= MAX_AGE_MS;
+    if (!id || isOld) return connect(!isOld);
     try {
       await session.fresh();
-      const { expires_at: end } = await rest.call("POST", path`/connections/${id}/token`);
-      if (this.id === id) this.#renewBefore(Date.parse(end) - session.now);
+      const { expires_at: expiry } = await request("POST", `/connections/${encodeURIComponent(id)}/token`);
+      if (one.id === id) renewBefore(Date.parse(expiry) - session.serverTime());
     } catch {
-      if (this.id === id) this.#connect();
+      if (one.id === id) connect();
     }
   }
 
-  /** @param {string} name @param {number} delay @param {() => void} action */
-  #after(name, delay, action) {
-    this.#cancel(name);
-    const cancel = after(this.#around.clock, delay, () => {
-      this.#timers.delete(name);
-      action();
-    });
-    this.#timers.set(name, cancel);
-  }
-
-  /** @param {string} name */
-  #cancel(name) {
-    this.#timers.get(name)?.();
-    this.#timers.delete(name);
-  }
-
-  /** @param {ConnectionState} state */
-  #setState(state) {
-    if (this.state.name === state.name && this.state.retryAt === state.retryAt && this.state.reason === state.reason) return;
-    this.state = state;
-    this.#around.onState();
-  }
-}
-
-/** @param {any} socket */
-function discard(socket) {
-  if (!socket) return;
-  socket.onopen = socket.onmessage = socket.onclose = null;
-  socket.close();
+  return one;
 }

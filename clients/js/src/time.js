@@ -1,4 +1,4 @@
-// Waits and timers of the client. No DOM.
+// Waits, timers and repetitions of the client. No DOM.
 
 /** @import { Clock } from "./types.js" */
 
@@ -6,36 +6,56 @@
 const LONGEST_MS = 2 ** 31 - 1;
 const BACKOFF_BASE_MS = 1_000;
 const BACKOFF_CAP_MS = 30_000;
-
-/** @type {Clock} */
-export const systemClock = {
-  now: () => Date.now(),
-  setTimeout: (action, delay) => setTimeout(action, delay),
-  clearTimeout: (timer) => clearTimeout(timer),
-};
+/** Maximum number of attempts of a quiet request. */
+const ATTEMPTS = 3;
 
 /**
  * Returns the wait before attempt `attempt` (from 0) in ms. All of it is random, after the wait that the server asked for.
- * @param {number} attempt
- * @param {() => number} [random]
- * @param {{ retryAfter?: number | null }} [error]
+ * @param {number} attempt @param {() => number} random @param {{ retryAfter?: number | null }} [error]
  */
-export function backoff(attempt, random = Math.random, error) {
-  return (error?.retryAfter ?? 0) * 1_000 + Math.round(Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.min(attempt, 16)) * random());
-}
+export const backoff = (attempt, random, error) =>
+  (error?.retryAfter ?? 0) * 1_000 + Math.round(Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** attempt) * random());
 
-/**
- * Runs an action after a delay of any length. Returns a function that cancels it.
- * @param {Clock} clock
- * @param {number} delay
- * @param {() => void} action
- */
-export function after(clock, delay, action) {
-  /** @type {unknown} */
-  let timer;
-  const wait = (/** @type {number} */ left) => {
-    timer = clock.setTimeout(() => (left > LONGEST_MS ? wait(left - LONGEST_MS) : action()), Math.min(left, LONGEST_MS));
-  };
-  wait(delay);
-  return () => clock.clearTimeout(timer);
+/** @param {{ clock: Clock, random: () => number }} options */
+export function createTimers({ clock: { now, setTimeout, clearTimeout }, random }) {
+  /** Keys of running quiet requests; `true` if the same was asked for again meanwhile. @type {Map<string, boolean>} */
+  const running = new Map();
+
+  /** Runs an action after a delay of any length. Returns its cancel. @param {number} delay @param {() => void} action */
+  function after(delay, action) {
+    /** @type {unknown} */
+    let timer;
+    const wait = (/** @type {number} */ left) => {
+      timer = setTimeout(() => (left > LONGEST_MS ? wait(left - LONGEST_MS) : action()), Math.min(left, LONGEST_MS));
+    };
+    wait(delay);
+    return () => clearTimeout(timer);
+  }
+
+  /** @param {number} delay @returns {Promise<void>} */
+  const pause = (delay) => new Promise((resolve) => void after(delay, resolve));
+
+  /**
+   * Runs a request for which no user waits, until it returns `true` or cannot succeed, at most `ATTEMPTS` times. A call
+   * with the same key during a run causes one more run afterwards. Reports no error.
+   * @param {string} key @param {() => Promise<unknown>} request
+   */
+  async function quietly(key, request) {
+    const isRunning = running.has(key);
+    running.set(key, isRunning);
+    if (isRunning) return;
+    do {
+      running.set(key, false);
+      /** @type {any} */
+      let outcome;
+      for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+        if (attempt > 0) await pause(backoff(attempt, random, outcome));
+        outcome = await request().catch((error) => error);
+        if (outcome === true || outcome?.isTransient === false) break;
+      }
+    } while (running.get(key));
+    running.delete(key);
+  }
+
+  return { now, after, pause, quietly };
 }

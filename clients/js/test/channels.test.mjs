@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ChannelList, UNREAD_COUNTED } from "../src/channels.js";
+import { ChannelList, UNREAD_COUNTED } from "../src/channel-list.js";
 
 const time = (minute) => `2026-05-01T12:${String(minute).padStart(2, "0")}:00.000Z`;
 
@@ -20,7 +20,7 @@ const channel = (id, { seq = 0, read = 0, unread = 0, ...rest } = {}) => ({
 const message = (seq, sender_id = "bob", rest = {}) => ({ seq, sender_id, role: "user", content: `m${seq}`, created_at: time(seq), version: 1, ...rest });
 
 function listOf(...channels) {
-  const list = new ChannelList("alice");
+  const list = new ChannelList({ userId: "alice" });
   list.replace(channels);
   return list;
 }

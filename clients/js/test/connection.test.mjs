@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { channelsOf } from "../src/channels.js";
 import { backoff } from "../src/time.js";
 import { Stack, contents, opened, problem, settle } from "./stack.mjs";
 
@@ -184,13 +185,23 @@ test("a user with more channels than one socket has room for gets more sockets",
   const client = stack.client();
   const channels = Array.from({ length: 120 }, (_, at) => ({ channel_id: `c${at}`, version: 1, last_seq: 0, membership: { read_seq: 0, unread_count: 0 } }));
   stack.intercept = (url) => (url.pathname === "/channels" ? Response.json({ channels, has_more: false }) : undefined);
+  const list = channelsOf(client);
   client.subscribe();
   await settle();
   stack.hello({ channels_left_out: 20 });
   assert.equal(client.leftOut, 20);
   await settle();
   await settle();
-  assert.deepEqual([client.state.name, client.leftOut, stack.sockets.filter(({ readyState }) => readyState === 1).length], ["live", 0, 2]);
+  const sockets = () => stack.sockets.filter(({ readyState }) => readyState === 1).map(({ url }) => decodeURIComponent(url).split(",").length).sort((a, b) => b - a);
+  assert.deepEqual([client.state.name, client.leftOut, sockets()], ["live", 0, [100, 20]]);
+  client.subscribe();
+  channels.pop();
+  await list.load();
+  await settle();
+  assert.deepEqual([client.state.name, sockets()], ["live", [99, 20]], "the channels that are left");
+  client.subscribe(["c0"]);
+  await settle();
+  assert.deepEqual(sockets(), [1]);
 });
 
 test("a connection that answers no ping is replaced", async () => {

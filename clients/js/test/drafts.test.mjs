@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Drafts } from "../src/drafts.js";
+import { createDrafts } from "../src/drafts.js";
 import { Stack, contents, gap, opened, problem, seeded, settle } from "./stack.mjs";
 
 const ROUNDS = 400;
@@ -16,7 +16,7 @@ const shown = (drafts) => drafts.entries.map(({ status, text }) => `${status}:${
 const read = (drafts, reply) => drafts.read(1, drafts.ask(1), reply);
 
 test("frames join by their position, in characters", () => {
-  const drafts = new Drafts();
+  const drafts = createDrafts();
   drafts.accept(frame(0, "", { status: "thinking" }));
   assert.deepEqual(shown(drafts), ["thinking:"]);
   drafts.accept(frame(0, "Hé 👍"));
@@ -30,7 +30,7 @@ test("frames join by their position, in characters", () => {
 });
 
 test("a frame after a missed one waits until the reply was read", () => {
-  const drafts = new Drafts();
+  const drafts = createDrafts();
   drafts.accept(frame(0, "Once"));
   drafts.accept(frame(9, " a time"));
   drafts.accept(frame(16, " there"));
@@ -44,7 +44,7 @@ test("a frame after a missed one waits until the reply was read", () => {
 });
 
 test("a reply that a history names begins with its text so far", () => {
-  const drafts = new Drafts();
+  const drafts = createDrafts();
   drafts.expect([1, 1, "2", null]);
   assert.deepEqual([shown(drafts), drafts.behind], [["thinking:"], [1]]);
   // A frame comes while the reply is read.
@@ -54,7 +54,7 @@ test("a reply that a history names begins with its text so far", () => {
   assert.deepEqual([shown(drafts), drafts.behind], [["writing:Once upon a time"], []]);
   drafts.expect([1]);
   assert.deepEqual(drafts.behind, []);
-  const other = new Drafts();
+  const other = createDrafts();
   other.expect([1]);
   other.accept(frame(0, "Once upon a time"));
   assert.deepEqual(other.behind, [], "a new socket gets the whole text");
@@ -63,7 +63,7 @@ test("a reply that a history names begins with its text so far", () => {
 });
 
 test("a draft that goes on under its id grows on, and another id replaces the text", () => {
-  const drafts = new Drafts();
+  const drafts = createDrafts();
   drafts.accept(frame(0, "Once upon"));
   drafts.accept(frame(9, " a time"));
   drafts.accept(frame(0, "", { id: "d2", status: "thinking" }));
@@ -81,7 +81,7 @@ test("a draft that goes on under its id grows on, and another id replaces the te
 });
 
 test("an answer about a draft that was replaced meanwhile is not taken", () => {
-  const drafts = new Drafts();
+  const drafts = createDrafts();
   drafts.accept(frame(4, "upon"));
   const asked = drafts.ask(1);
   drafts.accept(frame(0, "Long", { id: "d2" }));
@@ -91,7 +91,7 @@ test("an answer about a draft that was replaced meanwhile is not taken", () => {
 });
 
 test("failed and cancelled drafts go, and their late frames do not bring them back", () => {
-  const drafts = new Drafts();
+  const drafts = createDrafts();
   drafts.accept(frame(0, "Once"));
   assert.equal(drafts.accept(frame(4, "", { status: "failed" })), true);
   assert.equal(drafts.accept(frame(0, "Once")), false);
@@ -115,7 +115,7 @@ test("failed and cancelled drafts go, and their late frames do not bring them ba
 
 test("a read reply says that it has ended", () => {
   for (const status of ["failed", "cancelled"]) {
-    const drafts = new Drafts();
+    const drafts = createDrafts();
     drafts.accept(frame(0, "Once"));
     drafts.doubt();
     assert.deepEqual(drafts.behind, [1]);
@@ -123,7 +123,7 @@ test("a read reply says that it has ended", () => {
     assert.deepEqual(shown(drafts), [], status);
     assert.equal(drafts.accept(frame(4, " late")), false);
   }
-  const drafts = new Drafts();
+  const drafts = createDrafts();
   drafts.expect([1]);
   assert.equal(read(drafts, { status: "done", position: 4, text: "Whole", seq: 2 }), true);
   assert.deepEqual(shown(drafts), ["done:Whole"], "until its message is read");
@@ -133,7 +133,7 @@ test("a read reply says that it has ended", () => {
 });
 
 test("after a reconnect a frame that joins shows that none was missed", () => {
-  const drafts = new Drafts();
+  const drafts = createDrafts();
   drafts.accept(frame(0, "Once"));
   drafts.doubt();
   drafts.accept(frame(4, " upon"));
@@ -141,7 +141,7 @@ test("after a reconnect a frame that joins shows that none was missed", () => {
 });
 
 test("frames that are none change nothing", () => {
-  const drafts = new Drafts();
+  const drafts = createDrafts();
   for (const nonsense of [{}, { reply_to: "1" }, { text: 7 }, { draft_id: 1 }, { position: -1 }, { position: 0.5 }, { position: undefined }]) {
     assert.equal(drafts.accept({ ...frame(0, "x"), ...nonsense, ...(Object.keys(nonsense).length === 0 ? { draft_id: undefined } : {}) }), false);
   }
@@ -190,7 +190,7 @@ class Worker {
 test("whatever is lost, late or doubled, a draft shows stored words only, and ends as the stored text", () => {
   for (let seed = 1; seed <= ROUNDS; seed += 1) {
     const random = seeded(seed * 104729);
-    const drafts = new Drafts();
+    const drafts = createDrafts();
     const worker = new Worker(random);
     let request = null;
     const ask = () => {

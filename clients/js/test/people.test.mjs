@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ChannelNotFoundError, NetworkError, ProblemError, RateLimitedError, SwitchboardClient } from "../src/index.js";
+import { channelsOf } from "../src/channels.js";
+import { NetworkError, ProblemError, SwitchboardClient } from "../src/index.js";
+import { ChannelNotFoundError, RateLimitedError } from "../src/problems.js";
 import { Stack, contents, gap, opened, problem, settle } from "./stack.mjs";
 
 const lobby = (client) => client.channel("lobby");
@@ -87,19 +89,19 @@ test("threads, members and invitations are read page by page", async () => {
   stack.intercept = (url) => (url.pathname.endsWith("/replies") ? Response.json(pages.shift()) : url.pathname.endsWith("/members") ? Response.json({ members: [{ user_id: "bob" }] }) : undefined);
   const before = stack.requests.length;
   assert.deepEqual((await lobby(client).thread(1)).map(({ content }) => content), ["a", "b"]);
-  assert.deepEqual(await client.members("lobby"), [{ user_id: "bob" }]);
+  assert.deepEqual(await channelsOf(client).members("lobby"), [{ user_id: "bob" }]);
   assert.deepEqual(stack.asked(before).map((one) => one.split("?")[1]), ["limit=100&after=1", "limit=100&after=2", "limit=100"]);
 });
 
 test("a channel that the user leaves goes at once", async () => {
   const stack = new Stack();
   const client = await opened(stack);
-  await client.loadChannels();
+  await channelsOf(client).load();
   stack.intercept = (url, init) => (init.method === "DELETE" ? new Response(null, { status: 204 }) : undefined);
   const removed = [];
   client.on("removed", (detail) => removed.push(detail));
-  await client.leaveChannel("lobby");
-  assert.deepEqual([client.channels.entries, removed], [[], [{ channelId: "lobby", isDeleted: false }]]);
+  await channelsOf(client).leave("lobby");
+  assert.deepEqual([channelsOf(client).entries, removed], [[], [{ channelId: "lobby", isDeleted: false }]]);
   assert.equal(stack.requests.at(-1).path, "/channels/lobby/members/alice");
 });
 
@@ -142,7 +144,7 @@ test("no request is repeated before the server wants it, whatever happens meanwh
 test("without an id the user is asked for, once", async () => {
   const stack = new Stack();
   const client = stack.client({ userId: undefined });
-  await Promise.all([client.open("lobby"), client.loadChannels()]);
+  await Promise.all([client.open("lobby"), channelsOf(client).load()]);
   assert.equal(client.userId, "alice");
   assert.deepEqual(stack.asked().filter((one) => one === "GET /me").length, 1);
 });

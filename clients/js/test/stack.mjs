@@ -15,6 +15,7 @@ class Clock {
   clearTimeout = (timer) => this.#timers.delete(timer);
   async advance(milliseconds) {
     const until = this.#now + milliseconds;
+    await settle();
     for (;;) {
       const next = [...this.#timers].filter(([, { at }]) => at <= until).sort((a, b) => a[1].at - b[1].at)[0];
       if (!next) break;

@@ -46,6 +46,9 @@ test("an id is derived only from names that it spells", () => {
 test("a search asks for one page of public channels, and for none if no name is as long", async () => {
   const asked = [];
   const client = {
+    core: {},
+    leftOut: 0,
+    on: () => {},
     request: async (...request) => {
       asked.push(request);
       return { channels: [{ channel_id: "a" }], has_more: true };
