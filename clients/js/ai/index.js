@@ -8,7 +8,7 @@
 
 import { systemClock } from "../src/time.js";
 import { UI_ID, isReplyTo } from "./messages.js";
-import { ReplyStream } from "./reply-stream.js";
+import { replyStream } from "./reply-stream.js";
 
 export { currentParts, toUIMessages } from "./messages.js";
 
@@ -108,6 +108,6 @@ export class SwitchboardChatTransport {
 
   /** @param {Channel} channel @param {number} seq @param {AbortSignal} [signal] @param {() => boolean} [isCurrent] */
   #follow(channel, seq, signal, isCurrent) {
-    return new ReplyStream({ client: this.#client, clock: this.#clock, channel, seq, signal, isCurrent }).stream;
+    return replyStream({ client: this.#client, clock: this.#clock, channel, seq, signal, isCurrent });
   }
 }
