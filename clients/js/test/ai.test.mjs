@@ -123,6 +123,18 @@ test("a draft that begins again replaces the text, unless it repeats it", async 
   assert.deepEqual(shown(chat), ["ready", "user:Tell me", "assistant:Long"]);
 });
 
+test("a response that a new draft has overtaken is not shown", async () => {
+  const { stack, chat } = await asked();
+  stack.receive(frame(0, "Once"));
+  let respond;
+  stack.intercept = (url) => (url.pathname.endsWith("/reply") ? new Promise((resolve) => (respond = resolve)) : undefined);
+  await stack.clock.advance(QUIET_MS);
+  stack.receive(frame(0, "Long", { id: "d2" }));
+  respond(Response.json(stored("Once upon")));
+  await settle();
+  assert.deepEqual(chat.messages[1].parts.map(({ text }) => text), ["Once", "Long"]);
+});
+
 test("a failed reply is an error with its reason, and its text is none", async () => {
   const { stack, chat, finishes } = await asked();
   stack.receive(frame(0, "Once"));
