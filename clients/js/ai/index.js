@@ -5,6 +5,7 @@
 /** @import { Channel } from "../src/channel.js" */
 /** @import { Clock, Message } from "../src/types.js" */
 /** @typedef {import("./messages.js").ReplyMetadata} ReplyMetadata */
+/** @typedef {ChatTransport<UIMessage>} Transport */
 
 import { systemClock } from "../src/time.js";
 import { UI_ID, isReplyTo } from "./messages.js";
@@ -20,7 +21,7 @@ export { currentParts, toUIMessages } from "./messages.js";
  *
  * Another worker may begin a reply again. The AI SDK cannot take text back. Its part then ends with the mark
  * `providerMetadata.switchboard.isReplaced`, and the new text is another part. `currentParts` leaves the marked ones out.
- * @implements {ChatTransport<UIMessage>}
+ * @implements {Transport}
  */
 export class SwitchboardChatTransport {
   #client;
@@ -46,7 +47,7 @@ export class SwitchboardChatTransport {
    *
    * A message that could not be sent stays in `channel.outbox`, and `regenerate` sends it again. Of a stored question
    * without a reply, `regenerate` streams the reply; otherwise it sends the question again, as another message.
-   * @param {Parameters<ChatTransport<UIMessage>["sendMessages"]>[0]} options
+   * @param {Parameters<Transport["sendMessages"]>[0]} options
    * @returns {Promise<ReadableStream<UIMessageChunk>>}
    */
   async sendMessages({ trigger, chatId, messages, abortSignal: signal }) {
@@ -74,7 +75,7 @@ export class SwitchboardChatTransport {
   /**
    * Streams the reply to the user's last question from its beginning, for example after a reload. Returns `null` if that
    * reply is complete, or has not begun.
-   * @param {Parameters<ChatTransport<UIMessage>["reconnectToStream"]>[0]} options
+   * @param {Parameters<Transport["reconnectToStream"]>[0]} options
    * @returns {Promise<ReadableStream<UIMessageChunk> | null>}
    */
   async reconnectToStream({ chatId, abortSignal: signal }) {
