@@ -10,8 +10,7 @@ import { Stack, gap, problem, seeded, settle as settleClient } from "./stack.mjs
 const ROUNDS = 60;
 const STEPS = 40;
 /** Time after which the adapter reads a reply, and the number of such reads that find none. */
-const QUIET_MS = 10_000;
-const MISSES = 6;
+const [QUIET_MS, MISSES] = [10_000, 6];
 
 /** The AI SDK runs each chunk through several streams. */
 const settle = async () => {

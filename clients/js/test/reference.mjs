@@ -125,7 +125,11 @@ const known = new Set();
 let page = HEAD;
 const entries = await entryPoints();
 const modules = await read(entries.map(({ file }) => file));
-for (const { name, file } of entries) page += part(name, modules.get(relative(ROOT, file).replace(/(\/index)?\.js$/, "")), known);
+for (const { name, file } of entries) {
+  const module = modules.get(relative(ROOT, file).replace(/(\/index)?\.js$/, ""));
+  if (!module) throw new Error(`${name}: there is no ${file}`);
+  page += part(name, module, known);
+}
 if (!process.argv.includes("--check")) await writeFile(PAGE, page);
 else if ((await readFile(PAGE, "utf8")) !== page) {
   console.error("docs/reference/client-js.md differs from the types: run npm --prefix clients/js run reference");
