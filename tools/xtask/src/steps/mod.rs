@@ -5,6 +5,7 @@
 mod contracts;
 mod infra;
 mod measure;
+mod packages;
 mod source;
 mod stack;
 mod tests;
@@ -45,6 +46,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("cost", "the cost report matches the counted requests", measure::cost),
     step("bench", "benchmarks run, and the performance report matches its results", measure::bench),
     step("rehearsal", "deployments on an emulator of AWS that enforces IAM", infra::rehearsal),
+    step("packages", "the JavaScript client as other projects get it, against a local run", packages::javascript),
     step("ids", "smoke test of the local run, also out of phase; ids in HTTP clients", stack::ids),
     step("browser", "the page in headless Chromium", stack::browser),
     step(totals::STEP, "number of tests that passed and failed; needs the logs of the steps with tests", totals::print),
