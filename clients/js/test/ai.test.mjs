@@ -13,9 +13,7 @@ const STEPS = 40;
 const [QUIET_MS, MISSES] = [10_000, 6];
 
 /** The AI SDK runs each chunk through several streams. */
-const settle = async () => {
-  for (let turn = 0; turn < 4; turn += 1) await settleClient();
-};
+const settle = async () => void (await settleClient(), await settleClient(), await settleClient(), await settleClient());
 
 const frame = (position, text, { id = "d1", status = "writing", ...rest } = {}) => ({ type: "message.delta", draft_id: id, reply_to: 1, status, position, text, ...rest });
 const stored = (text, { id = "d1", status = "writing", ...rest } = {}) => ({ status, draft_id: id, position: [...text].length, text, ...rest });
