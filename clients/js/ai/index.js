@@ -1,15 +1,19 @@
 // The adapter for the AI SDK (package `ai`): replies of Switchboard's agent in `useChat`. No DOM.
 
 /** @import { ChatTransport, UIMessage, UIMessageChunk } from "ai" */
-/** @import { SwitchboardClient } from "../src/client.js" */
-/** @import { Channel } from "../src/channel.js" */
-/** @import { Clock, Message } from "../src/types.js" */
+/** @import { Channel, Message, SwitchboardClient } from "../src/index.js" */
+/** @import { Timers } from "./reply-stream.js" */
 /** @typedef {import("./messages.js").ReplyMetadata} ReplyMetadata */
 /** @typedef {ChatTransport<UIMessage>} Transport */
 
-import { systemClock } from "../src/time.js";
 import { UI_ID, isReplyTo } from "./messages.js";
 import { replyStream } from "./reply-stream.js";
+
+/** @type {Timers} */
+const system = {
+  setTimeout: (action, delay) => setTimeout(action, delay),
+  clearTimeout: (timer) => clearTimeout(timer),
+};
 
 export { currentParts, toUIMessages } from "./messages.js";
 
@@ -34,9 +38,9 @@ export class SwitchboardChatTransport {
 
   /**
    * `client` must be subscribed to the channel. `channelId` names it; otherwise the id of the chat does.
-   * @param {{ client: SwitchboardClient, channelId?: string, clock?: Clock }} options
+   * @param {{ client: SwitchboardClient, channelId?: string, clock?: Timers }} options
    */
-  constructor({ client, channelId, clock = systemClock }) {
+  constructor({ client, channelId, clock = system }) {
     this.#client = client;
     this.#channelId = channelId;
     this.#clock = clock;

@@ -1,7 +1,7 @@
 // Messages of Switchboard as those of the AI SDK. No DOM, no network.
 
 /** @import { UIMessage } from "ai" */
-/** @import { Message } from "../src/types.js" */
+/** @import { Message } from "../src/index.js" */
 
 /** Key in a message's `metadata` with its id in the AI SDK, so that it has the same id after a reload. */
 export const UI_ID = "ui_message_id";

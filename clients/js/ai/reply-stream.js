@@ -1,12 +1,11 @@
 // One reply as a stream of the AI SDK. No DOM.
 
 /** @import { UIMessageChunk } from "ai" */
-/** @import { SwitchboardClient } from "../src/client.js" */
-/** @import { Channel } from "../src/channel.js" */
-/** @import { Clock, Message } from "../src/types.js" */
+/** @import { Channel, Message, SwitchboardClient } from "../src/index.js" */
 
-import { after } from "../src/time.js";
 import { isReplyTo, metadataOf, replyId } from "./messages.js";
+
+/** @typedef {{ setTimeout(action: () => void, delay: number): unknown, clearTimeout(timer: any): void }} Timers */
 
 /** Time without progress after which the reply is read: its last frame may be lost. */
 const QUIET_MS = 10_000;
@@ -18,7 +17,7 @@ const STOPPED = "The reply was stopped.";
  * Returns the reply to the message `seq` as a stream: its draft as the channel has it, and then its message.
  *
  * `isCurrent` returns `false` if another stream follows in the place of this one. Then an abort does not stop the reply.
- * @param {{ client: SwitchboardClient, channel: Channel, seq: number, clock: Clock, signal?: AbortSignal, isCurrent?: () => boolean }} options
+ * @param {{ client: SwitchboardClient, channel: Channel, seq: number, clock: Timers, signal?: AbortSignal, isCurrent?: () => boolean }} options
  * @returns {ReadableStream<UIMessageChunk>}
  */
 export function replyStream({ client, channel, seq, clock, signal, isCurrent = () => true }) {
@@ -33,8 +32,8 @@ export function replyStream({ client, channel, seq, clock, signal, isCurrent = (
   let isRead = true;
   let hasEnded = false;
   let misses = 0;
-  /** Cancels the next read. */
-  let cancel = () => {};
+  /** @type {unknown} */
+  let timer;
 
   /** @param {UIMessageChunk} chunk */
   const put = (chunk) => {
@@ -73,7 +72,7 @@ export function replyStream({ client, channel, seq, clock, signal, isCurrent = (
   const end = () => {
     hasEnded = true;
     for (const off of offs) off();
-    cancel();
+    clock.clearTimeout(timer);
     if (isRead) controller.close();
   };
 
@@ -132,8 +131,8 @@ export function replyStream({ client, channel, seq, clock, signal, isCurrent = (
 
   /** Reads the reply after a time without progress. */
   const wait = () => {
-    cancel();
-    if (!hasEnded) cancel = after(clock, QUIET_MS, () => void read());
+    clock.clearTimeout(timer);
+    if (!hasEnded) timer = clock.setTimeout(read, QUIET_MS);
   };
 
   const read = async () => {
