@@ -41,6 +41,15 @@ async function read(files) {
   return new Map(project.children.map((module) => [module.name, module]));
 }
 
+/** Number of members from which an object has a name in the reference. */
+const LARGE = 12;
+/** The type that is the object which a function returns. TypeDoc shows its members where it is used, and not its name. */
+let returned;
+
+/** Returns `true` if a type is taken from a function. @param {any} type */
+const isReturned = (type) => type?.type === "indexedAccess" || (type?.type === "reference" && type.name === "ReturnType");
+
+const names = (members) => members.map(({ name }) => name).join();
 const isOneOf = (reflection, ...kinds) => kinds.some((kind) => reflection.kindOf(kind));
 const fields = (children, separator) => children.map((one) => `${one.name}${one.flags.isOptional ? "?" : ""}: ${typeText(one.type ?? one)}`).join(separator);
 
@@ -61,6 +70,11 @@ function typeText(type) {
       return type.name + (type.typeArguments?.length ? `<${type.typeArguments.map(typeText).join(", ")}>` : "");
     case "reflection":
       if (declaration.signatures) return signatureText("", declaration.signatures[0], " => ");
+      if (returned && declaration.children?.length >= LARGE) {
+        returned.members ??= declaration.children;
+        const isSame = names(returned.members) === names(declaration.children);
+        return isSame ? returned.name : "object";
+      }
       if (declaration.children) return `{ ${fields(declaration.children, "; ")} }`;
       return declaration.indexSignatures ? `{ ${declaration.indexSignatures.map((one) => `[${fields(one.parameters, ", ")}]: ${typeText(one.type)}`).join("; ")} }` : "object";
     default:
@@ -104,7 +118,7 @@ function row(member) {
 
 /** Returns the section of a class or of a type. */
 function section(reflection) {
-  const children = reflection.children ?? reflection.type?.declaration?.children ?? [];
+  const children = (reflection === returned && returned.members) || reflection.children || (reflection.type?.declaration?.children ?? []);
   const text = [paragraphs(reflection)];
   if (children.length === 0 && reflection.type) text.push(`\`\`\`ts\ntype ${reflection.name} = ${typeText(reflection.type)};\n\`\`\``);
   if (reflection.extendedTypes) text.unshift(`Extends \`${reflection.extendedTypes.map(typeText).join(", ")}\`.`);
@@ -125,6 +139,9 @@ const known = new Set();
 let page = HEAD;
 const entries = await entryPoints();
 const modules = await read(entries.map(({ file }) => file));
+const types = [...modules.values()].flatMap((module) => module.children ?? []).filter((one) => isReturned(one.type));
+if (types.length > 1) throw new Error(`only one type can be taken from a function: ${types.map(({ name }) => name).join(", ")}`);
+[returned] = types;
 for (const { name, file } of entries) {
   const module = modules.get(relative(ROOT, file).replace(/(\/index)?\.js$/, ""));
   if (!module) throw new Error(`${name}: there is no ${file}`);

@@ -1,13 +1,14 @@
 // React Native's packager bundles the package.
 
 import assert from "node:assert/strict";
+import { realpathSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { isBuiltin } from "node:module";
 import { join, relative } from "node:path";
 import Metro from "metro";
 
 /** Folder of the peers, and of Metro's own modules. */
-const PEERS = join(import.meta.dirname, "../../node_modules");
+const PEERS = realpathSync(join(import.meta.dirname, "../../node_modules"));
 
 /**
  * Bundles all entry points for iOS, with the conditions of React Native. Fails if a file outside the package and its peers is
