@@ -15,7 +15,7 @@
  */
 
 import { createContext, createElement, useContext, useSyncExternalStore } from "react";
-import { channelsOf } from "./channels-of.js";
+import { channelsOf } from "../src/channels.js";
 import { sourceOf } from "./source.js";
 
 /** A client and a channel before anything is known. @type {any} */

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { afterEach } from "node:test";
 import { StrictMode, act, createElement } from "react";
 import { createRoot } from "react-dom/client";
-import { channelsOf } from "../react/channels-of.js";
+import { channelsOf } from "../src/channels.js";
 import { SwitchboardProvider } from "../react/index.js";
 import { settle } from "./stack.mjs";
 

@@ -9,7 +9,7 @@ use crate::workspace::Workspace;
 /// Seeds of each client. The bugs that are planted in its copies are found within them.
 const SEEDS: &str = "1000";
 
-/// Checks types, tests and sizes of the JavaScript client, and runs both clients under the conformance kit. `test` has the
+/// Checks types and tests of the JavaScript client, and runs both clients under the conformance kit. `test` has the
 /// tests of the Rust client.
 pub(super) fn packages(workspace: &Workspace) -> Result {
     let shell = &workspace.shell;
@@ -17,7 +17,6 @@ pub(super) fn packages(workspace: &Workspace) -> Result {
     workspace.run(cmd!(shell, "npm --prefix clients/js run check"))?;
     let mut log = workspace.log("clients")?;
     workspace.tee(cmd!(shell, "npm --prefix clients/js test"), &mut log)?;
-    workspace.run(cmd!(shell, "npm --prefix clients/js run size"))?;
     planted(workspace)
 }
 

@@ -1,1 +1,0 @@
-export { channelsOf } from "../src/channels.js";
