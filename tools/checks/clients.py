@@ -24,6 +24,7 @@ ALLOWED = {
     "tools/bench/src/fan_out.rs": "posts to the management API of the gateway, to compare with",
     "contracts/src/world/mod.rs": "the embedded DynamoDB, and the connections of the Rust client",
     "contracts/src/provider.rs": "the connections of the Rust client, and a type of the verifier",
+    "examples/*/src/session.js": "gets a token from the local run, as an application does from its own server",
     "infra/rehearsal/emulator.py": "waits for an emulator of AWS",
     # The Rust client, with other connections.
     "tools/bench/src/system.rs": "sets options of the connections that the Rust client uses",
