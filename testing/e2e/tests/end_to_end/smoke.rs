@@ -40,7 +40,7 @@ pub(crate) async fn walk(stack: &Stack, patience: Duration) -> (Vec<&'static str
         stream_patience: patience,
     };
     let mut done = Vec::new();
-    let outcome = smoke::run(&target, |step, _| done.push(step)).await;
+    let outcome = Box::pin(smoke::run(&target, |step, _| done.push(step))).await;
     (done, outcome)
 }
 

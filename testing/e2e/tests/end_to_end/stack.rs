@@ -248,7 +248,7 @@ impl Stack {
         headers: &[(&'static str, &str)],
     ) -> Result<(Socket, Option<String>), StatusCode> {
         let handshake = Handshake::new(url).within(PATIENCE);
-        match headers.iter().fold(handshake, |handshake, (name, value)| handshake.header(*name, value)).open().await {
+        match headers.iter().fold(handshake, |handshake, (name, value)| handshake.header(name, value)).open().await {
             Ok(socket) => {
                 let subprotocol = socket.subprotocol().map(str::to_owned);
                 Ok((Socket::new(socket), subprotocol))
