@@ -577,10 +577,14 @@ test("all is reached by keyboard, and the focus returns to where it was", async 
   await panel(page).waitFor({ state: "hidden" });
   await hasFocus(message(page, 2));
 
-  // Others' messages are not edited or deleted.
+  // The owner deletes messages of others, and edits none.
   await press("e");
-  await press("Delete");
+  await hasFocus(message(page, 2));
   assert.equal(await page.getByRole("dialog").count(), 0);
+  await press("Delete");
+  await page.getByRole("dialog").waitFor();
+  await press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
   await hasFocus(message(page, 2));
   await press("r");
   await hasFocus(field(page));
