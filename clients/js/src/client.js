@@ -61,7 +61,7 @@ export class SwitchboardClient extends Emitter {
     };
     const timed = { ...given, ...createTimers(given) };
     const session = createSession(timed);
-    const request = createRest({ ...timed, session });
+    const request = createRest(timed, session);
     /** @type {Core} */
     const core = {
       ...timed,

@@ -51,6 +51,6 @@ export function problemClass(code) {
 
 /** Returns the error of a response. @param {Response} response @param {any} body */
 export function problem({ status, statusText: title, headers }, body) {
-  const retryAfter = Number.parseInt(headers.get("retry-after") ?? "", 10) || null;
+  const retryAfter = Number(headers.get("retry-after")) || null;
   return new (problemClass(body.code))({ title, detail: body.message, ...body, status, retryAfter });
 }

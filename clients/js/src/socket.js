@@ -213,14 +213,14 @@ export function createConnection({ websocket: url, session, request, WebSocket, 
   }
 
   /** Follows the frames that are about the connection itself. @param {any} frame */
-  function heed({ type, connection_id: id, server_time: time, expires_at: expiry, channels_left_out: leftOut, count = leftOut, reason, reconnect }) {
+  function heed({ type, connection_id: id, server_time: time, channels_left_out: leftOut, count = leftOut, reason, reconnect }) {
     // Each frame shows that the peer lives.
     cancel("pong");
     const isHello = type === "hello";
     if ((isHello || type === "pong") && id) one.id = id;
     if (isHello) {
-      session.heed(time, true);
-      renewBefore(Date.parse(expiry) - session.serverTime());
+      session.heed(Date.parse(time));
+      renewBefore(session.left());
     }
     if ((isHello || type === "channels.left_out") && isNumber(count)) one.leftOut = count;
     if (type === "closing") {
@@ -272,8 +272,8 @@ export function createConnection({ websocket: url, session, request, WebSocket, 
     if (!id || isOld) return connect(!isOld);
     try {
       await session.fresh();
-      const { expires_at: expiry } = await request("POST", `/connections/${encodeURIComponent(id)}/token`);
-      if (one.id === id) renewBefore(Date.parse(expiry) - session.serverTime());
+      await request("POST", `/connections/${encodeURIComponent(id)}/token`);
+      if (one.id === id) renewBefore(session.left());
     } catch {
       if (one.id === id) connect();
     }
