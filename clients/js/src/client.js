@@ -1,6 +1,6 @@
 // A Switchboard client: REST, live connection, and recovery. No DOM: runs in a browser, in React Native and in Node.
 
-/** @import { Abortable, ClientEvents, ClientOptions, Me, RequestOptions, Store } from "./types.js" */
+/** @import { Abortable, ClientEvents, ClientOptions, ConnectionState, Me, RequestOptions, Store } from "./types.js" */
 /** @import { Channel, Live } from "./channel.js" */
 /** @import { Request } from "./rest.js" */
 
@@ -46,6 +46,8 @@ export class SwitchboardClient extends Emitter {
   #channels = new Map();
   /** @type {Promise<Me> | null} */
   #me = null;
+  /** @type {ConnectionState} */
+  #state = { name: "closed" };
   #leftOut = 0;
 
   /** @param {ClientOptions} options */
@@ -56,7 +58,8 @@ export class SwitchboardClient extends Emitter {
       WebSocket: globalThis.WebSocket,
       clock: { now: Date.now, setTimeout, clearTimeout },
       random: Math.random,
-      uuid: () => globalThis.crypto?.randomUUID?.() ?? `${Math.random()}-${Math.random()}`,
+      // A key that no other message of the user has. It is no secret.
+      uuid: () => `${Math.random()}-${Math.random()}`,
       ...options,
     };
     const timed = { ...given, ...createTimers(given) };
@@ -80,23 +83,17 @@ export class SwitchboardClient extends Emitter {
       emit: (type, detail) => this.emit(type, detail),
     };
     this.core = core;
-    this.#connections = createConnections({
-      ...timed,
-      session,
-      request,
-      onState: () => {
-        this.emit("state", this.state);
-        this.#countLeftOut();
-      },
-      onOpen: (connection) => {
-        this.#countLeftOut();
+    this.#connections = createConnections(
+      { ...timed, session, request },
+      () => this.#report(),
+      (connection) => {
         for (const [id, [, live]] of this.#channels) {
           const isElsewhere = this.#connections.list.some((other) => other !== connection && other.channels.includes(id));
           if (!isElsewhere) live.recover();
         }
       },
-      onFrame: (frame) => this.#take(frame),
-    });
+      (frame) => this.#take(frame),
+    );
   }
 
   /** Id of the user; `null` until it is known. */
@@ -106,7 +103,7 @@ export class SwitchboardClient extends Emitter {
 
   /** State of the live connection. */
   get state() {
-    return this.#connections.state;
+    return this.#state;
   }
 
   /** Number of the user's channels that the live connection leaves out. */
@@ -154,7 +151,7 @@ export class SwitchboardClient extends Emitter {
   }
 
   close() {
-    for (const one of this.#connections.list) one.close();
+    this.#connections.close();
     for (const [, live] of this.#channels.values()) live.close();
   }
 
@@ -181,7 +178,7 @@ export class SwitchboardClient extends Emitter {
   #take(frame) {
     const { type, channel_id: id, user_id: userId, member } = frame;
     if (type === "hello") this.core.userId ??= userId ?? null;
-    this.#countLeftOut();
+    this.#report();
     // Other types belong to a later version of the API, or are responses that need no action.
     if (typeof id === "string") this.#channel(id)[1].take(frame);
     this.emit("frame", frame);
@@ -189,10 +186,10 @@ export class SwitchboardClient extends Emitter {
     if (isDeleted || (type === "member.removed" && (member ?? frame).user_id === this.userId)) this.core.remove(id, isDeleted);
   }
 
-  #countLeftOut() {
-    const { leftOut: count } = this.#connections;
-    if (count === this.#leftOut) return;
-    this.#leftOut = count;
-    this.emit("leftOut", { count });
+  /** Tells of another state, and of another number of channels that are left out. */
+  #report() {
+    const { state, leftOut } = this.#connections;
+    if (state && state !== this.#state) this.emit("state", (this.#state = state));
+    if (leftOut !== this.#leftOut) this.emit("leftOut", { count: (this.#leftOut = leftOut) });
   }
 }

@@ -1,6 +1,5 @@
 // All sockets of a client: more channels than fit on one socket are split. No DOM.
 
-/** @import { ConnectionState } from "./types.js" */
 /** @import { Connection, Surroundings } from "./socket.js" */
 
 import { createConnection } from "./socket.js";
@@ -8,8 +7,11 @@ import { createConnection } from "./socket.js";
 /** Maximum number of channels of one socket. */
 const MAX_CHANNELS = 100;
 
-/** @param {Omit<Surroundings, "isOnline">} around */
-export function createConnections(around) {
+/**
+ * @param {Surroundings} around @param {() => void} onChange @param {(connection: Connection) => void} onOpen
+ * @param {(frame: any) => void} onFrame
+ */
+export function createConnections(around, onChange, onOpen, onFrame) {
   let isOnline = true;
   /** @type {Connection[]} */
   let list = [];
@@ -19,9 +21,9 @@ export function createConnections(around) {
       return list;
     },
 
-    /** State of the connection that is in the worst one. @returns {ConnectionState} */
+    /** State of the connection that is in the worst one. */
     get state() {
-      return (list.find(({ state }) => state.name !== "live") ?? list[0])?.state ?? { name: "closed" };
+      return (list.find(({ state }) => state.name !== "live") ?? list[0])?.state;
     },
 
     get leftOut() {
@@ -42,7 +44,7 @@ export function createConnections(around) {
       const before = list;
       list = [];
       shares.forEach((share, at) => {
-        const one = before[at] ?? createConnection({ ...around, isOnline: () => isOnline });
+        const one = before[at] ?? createConnection(around, () => isOnline, onChange, onOpen, onFrame);
         // The first socket stays for all channels.
         if (!share[0] && (channels[0] || at > 0)) return one.close();
         list.push(one);
@@ -65,6 +67,12 @@ export function createConnections(around) {
       if (isOnline === value) return;
       isOnline = value;
       for (const one of list) one.moved();
+    },
+
+    /** Ends all sockets for good. */
+    close() {
+      for (const one of list) one.close();
+      list = [];
     },
   };
   return all;

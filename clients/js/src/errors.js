@@ -29,10 +29,11 @@ export class ProblemError extends Error {
 
 /** Error of a request without a response. */
 export class NetworkError extends ProblemError {
+  name = "NetworkError";
+
   /** @param {unknown} [cause] */
   constructor(cause) {
-    super({ title: "No answer", detail: "The server cannot be reached.", cause });
-    this.name = "NetworkError";
+    super({ title: "Cannot reach the server", cause });
   }
 }
 
