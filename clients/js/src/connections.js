@@ -2,10 +2,8 @@
 
 /** @import { Connection, Surroundings } from "./socket.js" */
 
+import { MAX_CHANNELS } from "./limits.js";
 import { createConnection } from "./socket.js";
-
-/** Maximum number of channels of one socket. */
-const MAX_CHANNELS = 100;
 
 /**
  * @param {Surroundings} around @param {() => void} onChange @param {(connection: Connection) => void} onOpen

@@ -4,11 +4,7 @@
 /** @import { Session } from "./session.js" */
 
 import { NetworkError, problem } from "./errors.js";
-
-/** Timeout of a request; API Gateway's own timeout is 29 s. */
-const REQUEST_TIMEOUT_MS = 30_000;
-/** Maximum number of entries in a page of a list. */
-const PAGE = 100;
+import { PAGE, REQUEST_TIMEOUT_MS } from "./limits.js";
 
 /** Makes a request. Returns the body of its response. @typedef {(method: string, path: string, options?: RequestOptions) => Promise<any>} Request */
 

@@ -3,12 +3,8 @@
 /** @import { TokenProvider } from "./types.js" */
 
 import { NetworkError } from "./errors.js";
+import { FETCH_EVERY_MS, RENEW_BEFORE_MS } from "./limits.js";
 import { tried } from "./rest.js";
-
-/** Time before a token's end at which it is renewed. A short-lived token is renewed at 80 % of its lifetime. */
-const RENEW_BEFORE_MS = 60_000;
-/** Shortest time between two fetches of a token. */
-const FETCH_EVERY_MS = 60_000;
 
 /** @typedef {ReturnType<typeof createSession>} Session */
 

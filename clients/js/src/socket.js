@@ -6,25 +6,9 @@
 /** @import { Session } from "./session.js" */
 
 import { isNumber } from "./changes.js";
+import { CLOSE_WITHIN_MS, MAX_AGE_MS, MAX_NAMES, OPEN_WITHIN_MS, PING_EVERY_MS, PONG_WITHIN_MS, RENEW_BEFORE_MS, RENEW_EVERY_MS, STABLE_AFTER_MS } from "./limits.js";
 import { parsed, withQuery } from "./rest.js";
 import { backoff } from "./time.js";
-
-/** Interval of pings: API Gateway closes a connection after 10 idle minutes. */
-const PING_EVERY_MS = 4 * 60_000;
-const PONG_WITHIN_MS = 10_000;
-/** Timeout of a handshake: API Gateway allows 29 s for `$connect`. */
-const OPEN_WITHIN_MS = 30_000;
-/** Time within which a socket ends after the server has announced it. */
-const CLOSE_WITHIN_MS = 5_000;
-/** Duration after which a connection counts as stable: the next failure starts with the shortest wait. */
-const STABLE_AFTER_MS = 10_000;
-/** Age at which a socket is replaced: API Gateway closes it after 2 hours. */
-const MAX_AGE_MS = 2 * 3_600_000 - 120_000;
-/** Time before the end of its token at which a socket gets a new one, and shortest time between two. */
-const RENEW_BEFORE_MS = 60_000;
-const RENEW_EVERY_MS = 15_000;
-/** Length of names of channels above which a ticket names them: API Gateway limits the size of a handshake. */
-const MAX_NAMES = 2_000;
 
 /**
  * What a connection needs.

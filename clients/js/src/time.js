@@ -2,12 +2,7 @@
 
 /** @import { Clock } from "./types.js" */
 
-/** Longest delay of a timer, in ms: more than 2^31 would make it fire at once. */
-const LONGEST_MS = 2e9;
-const BACKOFF_BASE_MS = 1_000;
-const BACKOFF_CAP_MS = 30_000;
-/** Maximum number of attempts of a quiet request. */
-const ATTEMPTS = 3;
+import { ATTEMPTS, BACKOFF_BASE_MS, BACKOFF_CAP_MS, LONGEST_MS } from "./limits.js";
 
 /**
  * Returns the wait before attempt `attempt` (from 0) in ms. All of it is random, after the wait that the server asked for.
