@@ -2,7 +2,7 @@
 
 /** @import { Abortable, ClientEvents, ClientOptions, ConnectionState, Me, RequestOptions, Store } from "./types.js" */
 /** @import { Channel, Live } from "./channel.js" */
-/** @import { Request } from "./rest.js" */
+/** @import { Surroundings } from "./socket.js" */
 
 import { createChannel } from "./channel.js";
 import { createConnections } from "./connections.js";
@@ -13,17 +13,16 @@ import { createTimers } from "./time.js";
 
 /**
  * Parts of a client that its channels share.
- * @typedef {object} Core
+ * @typedef {Surroundings & Shared} Core
+ */
+/**
+ * @typedef {object} Shared
  * @property {string | null} userId
  * @property {string[] | null} all The names that stand for all channels of the user; empty if one socket has room for them,
  * `null` if the application has named the channels.
  * @property {(options?: Abortable) => Promise<string>} identify Returns the id of the user.
- * @property {Request} request
- * @property {() => number} now
- * @property {(delay: number, action: () => void) => () => void} after Runs an action later. Returns its cancel.
  * @property {(delay: number) => Promise<void>} pause
  * @property {(key: string, request: () => Promise<unknown>) => void} quietly
- * @property {() => number} random
  * @property {() => string} uuid
  * @property {Store} [store]
  * @property {() => boolean} isLive
@@ -39,6 +38,10 @@ import { createTimers } from "./time.js";
  * @extends {Emitter<ClientEvents>}
  */
 export class SwitchboardClient extends Emitter {
+  /** State of the live connection. @type {ConnectionState} */
+  state = { name: "closed" };
+  /** Number of the user's channels that the live connection leaves out. */
+  leftOut = 0;
   /** For the other modules of the package. @type {Core} @internal */
   core;
   #connections;
@@ -46,9 +49,6 @@ export class SwitchboardClient extends Emitter {
   #channels = new Map();
   /** @type {Promise<Me> | null} */
   #me = null;
-  /** @type {ConnectionState} */
-  #state = { name: "closed" };
-  #leftOut = 0;
 
   /** @param {ClientOptions} options */
   constructor(options) {
@@ -64,14 +64,14 @@ export class SwitchboardClient extends Emitter {
     };
     const timed = { ...given, ...createTimers(given) };
     const session = createSession(timed);
-    const request = createRest(timed, session);
     /** @type {Core} */
-    const core = {
+    const core = (this.core = {
       ...timed,
       userId: options.userId ?? null,
       all: null,
+      session,
       identify: async (one) => (core.userId ??= (await this.me(one)).user_id),
-      request,
+      request: createRest(timed, session),
       isLive: () => this.state.name === "live",
       remove: (channelId, isDeleted) => {
         this.#connections.leave(channelId);
@@ -81,18 +81,22 @@ export class SwitchboardClient extends Emitter {
         this.emit("removed", { channelId, isDeleted });
       },
       emit: (type, detail) => this.emit(type, detail),
-    };
-    this.core = core;
+    });
     this.#connections = createConnections(
-      { ...timed, session, request },
-      () => this.#report(),
-      (connection) => {
-        for (const [id, [, live]] of this.#channels) {
-          const isElsewhere = this.#connections.list.some((other) => other !== connection && other.channels.includes(id));
-          if (!isElsewhere) live.recover();
-        }
+      this,
+      core,
+      (elsewhere) => {
+        for (const [id, [, live]] of this.#channels) if (!elsewhere.includes(id)) live.recover();
       },
-      (frame) => this.#take(frame),
+      (frame) => {
+        const { type, channel_id: id, user_id: userId, member } = frame;
+        if (type === "hello") core.userId ??= userId ?? null;
+        // Other types belong to a later version of the API, or are responses that need no action.
+        if (typeof id === "string") this.#hold(id)[1].take(frame);
+        this.emit("frame", frame);
+        const isDeleted = type === "channel.deleted";
+        if (isDeleted || (type === "member.removed" && (member ?? frame).user_id === core.userId)) core.remove(id, isDeleted);
+      },
     );
   }
 
@@ -101,19 +105,9 @@ export class SwitchboardClient extends Emitter {
     return this.core.userId;
   }
 
-  /** State of the live connection. */
-  get state() {
-    return this.#state;
-  }
-
-  /** Number of the user's channels that the live connection leaves out. */
-  get leftOut() {
-    return this.#leftOut;
-  }
-
   /** Id of the first open connection; `null` until the server has named it. */
   get connectionId() {
-    return this.#connections.list[0]?.id ?? null;
+    return this.#connections.id();
   }
 
   /** Makes a request of the API that has no method here. Returns the body of its response. @param {string} method @param {string} path @param {RequestOptions} [options] @returns {Promise<any>} */
@@ -142,12 +136,12 @@ export class SwitchboardClient extends Emitter {
 
   /** Connects immediately instead of after the wait. */
   retryNow() {
-    for (const one of this.#connections.list) one.retryNow();
+    this.#connections.retryNow();
   }
 
   /** Checks a connection that may have failed without an event, for example while the machine was suspended. */
   check() {
-    for (const one of this.#connections.list) one.check();
+    this.#connections.check();
   }
 
   close() {
@@ -157,7 +151,7 @@ export class SwitchboardClient extends Emitter {
 
   /** Returns a channel, whether or not it is open. @param {string} id */
   channel(id) {
-    return this.#channel(id)[0];
+    return this.#hold(id)[0];
   }
 
   /** Reads the newest history of a channel, and keeps it complete afterwards. @param {string} id @param {Abortable} [options] */
@@ -168,28 +162,9 @@ export class SwitchboardClient extends Emitter {
   }
 
   /** @param {string} id */
-  #channel(id) {
+  #hold(id) {
     const held = this.#channels.get(id) ?? createChannel(this.core, id);
     this.#channels.set(id, held);
     return held;
-  }
-
-  /** @param {any} frame */
-  #take(frame) {
-    const { type, channel_id: id, user_id: userId, member } = frame;
-    if (type === "hello") this.core.userId ??= userId ?? null;
-    this.#report();
-    // Other types belong to a later version of the API, or are responses that need no action.
-    if (typeof id === "string") this.#channel(id)[1].take(frame);
-    this.emit("frame", frame);
-    const isDeleted = type === "channel.deleted";
-    if (isDeleted || (type === "member.removed" && (member ?? frame).user_id === this.userId)) this.core.remove(id, isDeleted);
-  }
-
-  /** Tells of another state, and of another number of channels that are left out. */
-  #report() {
-    const { state, leftOut } = this.#connections;
-    if (state && state !== this.#state) this.emit("state", (this.#state = state));
-    if (leftOut !== this.#leftOut) this.emit("leftOut", { count: (this.#leftOut = leftOut) });
   }
 }

@@ -21,9 +21,9 @@ export class ProblemError extends Error {
   constructor({ cause, ...fields } = {}) {
     super(fields.detail || fields.title, { cause });
     Object.assign(this, fields);
-    this.name = `${(this.code || "problem").replace(/(^|_)(.)/g, (_, __, first) => first.toUpperCase())}Error`;
+    this.name = `${(this.code || "problem").replace(/(^|_)./g, (start) => start.slice(-1).toUpperCase())}Error`;
     /** `true` if the same request may succeed later. */
-    this.isTransient = [0, 408, 429].includes(this.status) || this.status >= 500;
+    this.isTransient = /^0|408|429|5../.test(`${this.status}`);
   }
 }
 

@@ -29,10 +29,9 @@ export function createRest({ rest, fetch, now, after, pause }, session) {
         signal?.addEventListener("abort", stop);
         const response = await fetch(withQuery(rest.replace(/\/+$/, "") + path, query), {
           method,
-          headers: { authorization: `Bearer ${token}`, ...(body ? { "content-type": "application/json" } : {}), ...headers },
+          headers: { authorization: `Bearer ${token}`, .../** @type {any} */ (body && { "content-type": "application/json" }), ...headers },
           body: /** @type {any} */ (body && JSON.stringify(body)),
           credentials: "omit",
-          referrerPolicy: "no-referrer",
           signal: abort.signal,
         });
         session.heed(Date.parse(`${response.headers.get("date")}`), true);

@@ -57,7 +57,7 @@ export function createConnection({ websocket, session, request, WebSocket, now, 
 
     /** Subscribes to exactly these channels, or to all channels of the user if there are none. @param {string[]} channels */
     subscribe(channels) {
-      const isSame = channels.length === one.channels.length && channels.every((id) => one.channels.includes(id));
+      const isSame = `${channels}` === `${one.channels}`;
       one.channels = channels;
       if (!isSame || !(current || next)) connect();
     },
@@ -147,13 +147,13 @@ export function createConnection({ websocket, session, request, WebSocket, now, 
     const refused = (/** @type {any} */ error = {}, isRefused = true) => socket === next && failed(error, isRefused);
     try {
       const { channels } = one;
-      const names = channels.join();
+      const names = `${channels}`;
       // A browser shows no status of a refused handshake. The problem of a refused ticket has the reason.
       const needsTicket = names.length > MAX_NAMES || (attempt > 1 && attempt % 2 === 0);
       const token = await (isFresh ? session.fresh() : session.token());
-      const query = needsTicket ? await request("POST", "/connections/tickets", { body: names ? { channels } : {} }) : { channels: names || null };
+      const ticket = needsTicket && (await request("POST", "/connections/tickets", { body: names ? { channels } : {} })).ticket;
       if (socket !== next) return;
-      socket = next = new WebSocket(withQuery(websocket, query), needsTicket ? undefined : ["bearer", token]);
+      socket = next = new WebSocket(withQuery(websocket, ticket ? { ticket } : { channels: names || null }), ticket ? undefined : ["bearer", token]);
     } catch (error) {
       refused(error, false);
       return;
