@@ -42,6 +42,8 @@ export class SwitchboardClient extends Emitter {
   state = { name: "closed" };
   /** Number of the user's channels that the live connection leaves out. */
   leftOut = 0;
+  /** Id of the first open connection; `null` until the server has named it. @type {string | null} */
+  connectionId = null;
   /** For the other modules of the package. @type {Core} @internal */
   core;
   #connections;
@@ -53,13 +55,14 @@ export class SwitchboardClient extends Emitter {
   /** @param {ClientOptions} options */
   constructor(options) {
     super();
+    const { fetch, WebSocket } = globalThis;
     const given = {
-      fetch: globalThis.fetch,
-      WebSocket: globalThis.WebSocket,
+      fetch,
+      WebSocket,
       clock: { now: Date.now, setTimeout, clearTimeout },
       random: Math.random,
       // A key that no other message of the user has. It is no secret.
-      uuid: () => `${Math.random()}-${Math.random()}`,
+      uuid: () => `${Math.random()}${Math.random()}`,
       ...options,
     };
     const timed = { ...given, ...createTimers(given) };
@@ -103,11 +106,6 @@ export class SwitchboardClient extends Emitter {
   /** Id of the user; `null` until it is known. */
   get userId() {
     return this.core.userId;
-  }
-
-  /** Id of the first open connection; `null` until the server has named it. */
-  get connectionId() {
-    return this.#connections.id();
   }
 
   /** Makes a request of the API that has no method here. Returns the body of its response. @param {string} method @param {string} path @param {RequestOptions} [options] @returns {Promise<any>} */

@@ -17,12 +17,13 @@ export function createConnections(client, around, onOpen, onFrame) {
   /** @type {Connection[]} */
   let list = [];
 
-  const namesOf = (/** @type {Connection[]} */ some) => some.flatMap(({ channels }) => channels);
+  const namesOf = (/** @type {Connection[]} */ some) => some.flatMap((one) => one.channels);
 
   /** Tells of another state, which is that of the worst socket, and of another number of channels that are left out. */
   function report() {
     const { state } = list.find((one) => one.state.name !== "live") ?? list[0] ?? client;
-    const count = list.reduce((sum, { leftOut }) => sum + leftOut, 0);
+    const count = list.reduce((sum, one) => sum + one.leftOut, 0);
+    client.connectionId = list[0]?.id ?? null;
     if (state !== client.state) client.emit("state", (client.state = state));
     if (count !== client.leftOut) client.emit("leftOut", { count: (client.leftOut = count) });
   }
@@ -43,7 +44,7 @@ export function createConnections(client, around, onOpen, onFrame) {
     const shares = list.map((one) => one.channels.filter((id) => wanted.delete(id)));
     if (!shares[0]) shares.push([]);
     for (const id of wanted) {
-      const share = shares.find(({ length }) => length < MAX_CHANNELS);
+      const share = shares.find((one) => one.length < MAX_CHANNELS);
       if (share) share.push(id);
       else shares.push([id]);
     }
@@ -60,9 +61,6 @@ export function createConnections(client, around, onOpen, onFrame) {
 
   return {
     subscribe,
-
-    /** Id of the first open connection; `null` until the server has named it. */
-    id: () => list[0]?.id ?? null,
 
     /** Leaves a channel out of later sockets: a handshake that names a channel of which the user is no member fails. @param {string} id */
     leave(id) {

@@ -2,8 +2,8 @@
 
 /** @template {object} Events */
 export class Emitter {
-  /** @type {Map<keyof Events, Set<(detail: any) => void>>} */
-  #listeners = new Map();
+  /** @type {{ [Type in keyof Events]?: Set<(detail: any) => void> }} */
+  #listeners = {};
 
   /**
    * Calls `listener` with the detail of each event of a type. Returns a function that ends this.
@@ -11,8 +11,8 @@ export class Emitter {
    * @param {Type} type @param {(detail: Events[Type]) => void} listener
    */
   on(type, listener) {
-    const all = this.#listeners.get(type) ?? new Set();
-    this.#listeners.set(type, all.add(listener));
+    const all = (this.#listeners[type] ??= new Set());
+    all.add(listener);
     return () => void all.delete(listener);
   }
 
@@ -21,7 +21,7 @@ export class Emitter {
    * @param {Type} type @param {Events[Type]} detail
    */
   emit(type, detail) {
-    for (const listener of [...(this.#listeners.get(type) ?? [])]) {
+    for (const listener of [...(this.#listeners[type] ?? [])]) {
       try {
         listener(detail);
       } catch (error) {

@@ -33,7 +33,7 @@ export class NetworkError extends ProblemError {
 
   /** @param {unknown} [cause] */
   constructor(cause) {
-    super({ title: "Cannot reach the server", cause });
+    super({ title: "No response", cause });
   }
 }
 

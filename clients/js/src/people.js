@@ -44,7 +44,7 @@ export function createPeople({ after, now, quietly }, id, request, emit) {
 
     get present() {
       const users = new Set(read);
-      for (const [user, isHere] of moved) users[isHere ? "add" : "delete"](user);
+      for (const [user, isHere] of moved) isHere ? users.add(user) : users.delete(user);
       return [...users].sort();
     },
 

@@ -14,7 +14,7 @@ import { PAGE, REQUEST_TIMEOUT_MS } from "./limits.js";
  * @param {Session} session
  * @returns {Request}
  */
-export function createRest({ rest, fetch, now, after, pause }, session) {
+export function createRest({ after, now, pause, rest, fetch }, session) {
   /** Time until which the server wants no repetition of a request. @type {Map<string, number>} */
   const busy = new Map();
 
@@ -48,7 +48,7 @@ export function createRest({ rest, fetch, now, after, pause }, session) {
     }
 
     const name = method + path;
-    const wait = (busy.get(name) ?? 0) - now();
+    const wait = /** @type {number} */ (busy.get(name)) - now();
     if (wait > 0) await pause(wait);
     busy.delete(name);
     const token = await session.token();
@@ -81,7 +81,7 @@ export async function listAll(request, path, field, { query, signal } = {}) {
   for (;;) {
     const page = await request("GET", path, { query: { limit: PAGE, ...query, ...next }, signal });
     entries.push(...(page[field] ?? []));
-    if (!page.has_more || !page.next) return entries;
+    if (!page.has_more) return entries;
     next = page.next;
   }
 }

@@ -16,7 +16,7 @@ import { tried } from "./rest.js";
  * @param {{ token: TokenProvider, now: () => number }} options
  */
 export function createSession({ token: provide, now }) {
-  /** @type {{ token: string, end: number, life: number, at: number, isForced?: boolean } | undefined} */
+  /** The last token, with its end, its life, and the time at which it came. @type {any} */
   let held;
   /** @type {Promise<string> | null} */
   let pending = null;
@@ -41,7 +41,7 @@ export function createSession({ token: provide, now }) {
     try {
       given = await provide();
     } catch (/** @type {any} */ cause) {
-      throw cause?.isTransient === undefined ? new NetworkError(cause) : cause;
+      throw cause?.isTransient == null ? new NetworkError(cause) : cause;
     }
     const token = given.token ?? given;
     const { iat, exp } = tried(() => JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))));
@@ -71,9 +71,9 @@ export function createSession({ token: provide, now }) {
 
     /** Returns a token after a `401` for another one. @param {string} token */
     async refused(token) {
-      if (held && held.token !== token) return held.token;
+      if (held.token !== token) return held.token;
       // A second refusal in a row says that new tokens are refused too.
-      return held?.isForced ? fresh() : renew(true);
+      return held.isForced ? fresh() : renew(true);
     },
   };
 }

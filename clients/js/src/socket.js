@@ -30,7 +30,7 @@ import { backoff } from "./time.js";
  * changed, or the number of channels that are left out. @param {(connection: Connection) => void} onOpen
  * @param {(frame: any) => void} onFrame
  */
-export function createConnection({ websocket, session, request, WebSocket, now, after, random }, isOnline, onChange, onOpen, onFrame) {
+export function createConnection({ after, now, random, session, request, websocket, WebSocket }, isOnline, onChange, onOpen, onFrame) {
   let attempt = 0;
   let openedAt = 0;
   let renewAt = 0;
@@ -69,10 +69,10 @@ export function createConnection({ websocket, session, request, WebSocket, now, 
     moved() {
       if (one.state.name === "closed") return;
       if (current) check();
-      else if (isOnline()) {
+      else {
         attempt = 0;
         connect();
-      } else seek({ name: "offline" });
+      }
     },
 
     /** Reconnects immediately instead of after the wait. */

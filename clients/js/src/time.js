@@ -23,7 +23,7 @@ export function createTimers({ clock: { now, setTimeout, clearTimeout }, random 
   }
 
   /** @param {number} delay @returns {Promise<void>} */
-  const pause = (delay) => new Promise((resolve) => void after(delay, resolve));
+  const pause = (delay) => new Promise((resolve) => after(delay, resolve));
 
   /**
    * Runs a request for which no user waits, until it returns `true` or cannot succeed, at most `ATTEMPTS` times. A call
