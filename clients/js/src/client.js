@@ -6,7 +6,6 @@
 
 import { createChannel } from "./channel.js";
 import { createConnections } from "./connections.js";
-import { Emitter } from "./emitter.js";
 import { createRest } from "./rest.js";
 import { createSession } from "./session.js";
 import { createTimers } from "./time.js";
@@ -35,9 +34,10 @@ import { createTimers } from "./time.js";
  *
  * The API numbers the messages of every channel without a gap, and the changes of these messages too. `Channel` has the
  * rules by which an opened channel misses none of them, and no text of a reply.
- * @extends {Emitter<ClientEvents>}
  */
-export class SwitchboardClient extends Emitter {
+export class SwitchboardClient {
+  /** @type {{ [Type in keyof ClientEvents]?: Set<(detail: any) => void> }} */
+  #listeners = {};
   /** State of the live connection. @type {ConnectionState} */
   state = { name: "closed" };
   /** Number of the user's channels that the live connection leaves out. */
@@ -54,7 +54,6 @@ export class SwitchboardClient extends Emitter {
 
   /** @param {ClientOptions} options */
   constructor(options) {
-    super();
     const { fetch, WebSocket } = globalThis;
     const given = {
       fetch,
@@ -101,6 +100,33 @@ export class SwitchboardClient extends Emitter {
         if (isDeleted || (type === "member.removed" && (member ?? frame).user_id === core.userId)) core.remove(id, isDeleted);
       },
     );
+  }
+
+  /**
+   * Calls `listener` with the detail of each event of a type. Returns a function that ends this.
+   * @template {keyof ClientEvents} Type
+   * @param {Type} type @param {(detail: ClientEvents[Type]) => void} listener
+   */
+  on(type, listener) {
+    const all = (this.#listeners[type] ??= new Set());
+    all.add(listener);
+    return () => void all.delete(listener);
+  }
+
+  /**
+   * Calls the listeners of an event.
+   * @template {keyof ClientEvents} Type
+   * @param {Type} type @param {ClientEvents[Type]} detail
+   */
+  emit(type, detail) {
+    for (const listener of [...(this.#listeners[type] ?? [])]) {
+      try {
+        listener(detail);
+      } catch (error) {
+        // An error of a listener must not stop the client.
+        (globalThis.reportError ?? console.error)(error);
+      }
+    }
   }
 
   /** Id of the user; `null` until it is known. */

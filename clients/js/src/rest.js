@@ -31,7 +31,6 @@ export function createRest({ after, now, pause, rest, fetch }, session) {
           method,
           headers: { authorization: `Bearer ${token}`, .../** @type {any} */ (body && { "content-type": "application/json" }), ...headers },
           body: /** @type {any} */ (body && JSON.stringify(body)),
-          credentials: "omit",
           signal: abort.signal,
         });
         session.heed(Date.parse(`${response.headers.get("date")}`), true);
@@ -77,13 +76,12 @@ export function withQuery(url, query = {}) {
  */
 export async function listAll(request, path, field, { query, signal } = {}) {
   const entries = [];
-  let next = {};
-  for (;;) {
-    const page = await request("GET", path, { query: { limit: PAGE, ...query, ...next }, signal });
+  let page;
+  do {
+    page = await request("GET", path, { query: { limit: PAGE, ...query, ...page?.next }, signal });
     entries.push(...(page[field] ?? []));
-    if (!page.has_more) return entries;
-    next = page.next;
-  }
+  } while (page.has_more && page.next);
+  return entries;
 }
 
 /** Returns a handler of errors that swallows those with a code. @param {string[]} codes */
