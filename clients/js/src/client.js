@@ -1,29 +1,27 @@
 // A Switchboard client: REST, live connection, and recovery. No DOM: runs in a browser, in React Native and in Node.
 
-/** @import { Abortable, ClientEvents, ClientOptions, Me, RequestOptions, Store } from "./types.js" */
+/** @import { Abortable, ClientEvents, ClientOptions, ConnectionState, Me, RequestOptions, Store } from "./types.js" */
 /** @import { Channel, Live } from "./channel.js" */
-/** @import { Request } from "./rest.js" */
+/** @import { Surroundings } from "./socket.js" */
 
 import { createChannel } from "./channel.js";
 import { createConnections } from "./connections.js";
-import { Emitter } from "./emitter.js";
 import { createRest } from "./rest.js";
 import { createSession } from "./session.js";
 import { createTimers } from "./time.js";
 
 /**
  * Parts of a client that its channels share.
- * @typedef {object} Core
+ * @typedef {Surroundings & Shared} Core
+ */
+/**
+ * @typedef {object} Shared
  * @property {string | null} userId
  * @property {string[] | null} all The names that stand for all channels of the user; empty if one socket has room for them,
  * `null` if the application has named the channels.
  * @property {(options?: Abortable) => Promise<string>} identify Returns the id of the user.
- * @property {Request} request
- * @property {() => number} now
- * @property {(delay: number, action: () => void) => () => void} after Runs an action later. Returns its cancel.
  * @property {(delay: number) => Promise<void>} pause
  * @property {(key: string, request: () => Promise<unknown>) => void} quietly
- * @property {() => number} random
  * @property {() => string} uuid
  * @property {Store} [store]
  * @property {() => boolean} isLive
@@ -36,9 +34,16 @@ import { createTimers } from "./time.js";
  *
  * The API numbers the messages of every channel without a gap, and the changes of these messages too. `Channel` has the
  * rules by which an opened channel misses none of them, and no text of a reply.
- * @extends {Emitter<ClientEvents>}
  */
-export class SwitchboardClient extends Emitter {
+export class SwitchboardClient {
+  /** @type {{ [Type in keyof ClientEvents]?: Set<(detail: any) => void> }} */
+  #listeners = {};
+  /** State of the live connection. @type {ConnectionState} */
+  state = { name: "closed" };
+  /** Number of the user's channels that the live connection leaves out. */
+  leftOut = 0;
+  /** Id of the first open connection; `null` until the server has named it. @type {string | null} */
+  connectionId = null;
   /** For the other modules of the package. @type {Core} @internal */
   core;
   #connections;
@@ -46,29 +51,29 @@ export class SwitchboardClient extends Emitter {
   #channels = new Map();
   /** @type {Promise<Me> | null} */
   #me = null;
-  #leftOut = 0;
 
   /** @param {ClientOptions} options */
   constructor(options) {
-    super();
+    const { fetch, WebSocket } = globalThis;
     const given = {
-      fetch: globalThis.fetch,
-      WebSocket: globalThis.WebSocket,
+      fetch,
+      WebSocket,
       clock: { now: Date.now, setTimeout, clearTimeout },
       random: Math.random,
-      uuid: () => globalThis.crypto?.randomUUID?.() ?? `${Math.random()}-${Math.random()}`,
+      // A key that no other message of the user has. It is no secret.
+      uuid: () => `${Math.random()}${Math.random()}`,
       ...options,
     };
     const timed = { ...given, ...createTimers(given) };
     const session = createSession(timed);
-    const request = createRest({ ...timed, session });
     /** @type {Core} */
-    const core = {
+    const core = (this.core = {
       ...timed,
       userId: options.userId ?? null,
       all: null,
+      session,
       identify: async (one) => (core.userId ??= (await this.me(one)).user_id),
-      request,
+      request: createRest(timed, session),
       isLive: () => this.state.name === "live",
       remove: (channelId, isDeleted) => {
         this.#connections.leave(channelId);
@@ -78,45 +83,55 @@ export class SwitchboardClient extends Emitter {
         this.emit("removed", { channelId, isDeleted });
       },
       emit: (type, detail) => this.emit(type, detail),
-    };
-    this.core = core;
-    this.#connections = createConnections({
-      ...timed,
-      session,
-      request,
-      onState: () => {
-        this.emit("state", this.state);
-        this.#countLeftOut();
-      },
-      onOpen: (connection) => {
-        this.#countLeftOut();
-        for (const [id, [, live]] of this.#channels) {
-          const isElsewhere = this.#connections.list.some((other) => other !== connection && other.channels.includes(id));
-          if (!isElsewhere) live.recover();
-        }
-      },
-      onFrame: (frame) => this.#take(frame),
     });
+    this.#connections = createConnections(
+      this,
+      core,
+      (elsewhere) => {
+        for (const [id, [, live]] of this.#channels) if (!elsewhere.includes(id)) live.recover();
+      },
+      (frame) => {
+        const { type, channel_id: id, user_id: userId, member } = frame;
+        if (type === "hello") core.userId ??= userId ?? null;
+        // Other types belong to a later version of the API, or are responses that need no action.
+        if (typeof id === "string") this.#hold(id)[1].take(frame);
+        this.emit("frame", frame);
+        const isDeleted = type === "channel.deleted";
+        if (isDeleted || (type === "member.removed" && (member ?? frame).user_id === core.userId)) core.remove(id, isDeleted);
+      },
+    );
+  }
+
+  /**
+   * Calls `listener` with the detail of each event of a type. Returns a function that ends this.
+   * @template {keyof ClientEvents} Type
+   * @param {Type} type @param {(detail: ClientEvents[Type]) => void} listener
+   */
+  on(type, listener) {
+    const all = (this.#listeners[type] ??= new Set());
+    all.add(listener);
+    return () => void all.delete(listener);
+  }
+
+  /**
+   * Calls the listeners of an event.
+   * @template {keyof ClientEvents} Type
+   * @param {Type} type @param {ClientEvents[Type]} detail
+   */
+  emit(type, detail) {
+    for (const listener of [...(this.#listeners[type] ?? [])]) {
+      try {
+        listener(detail);
+      } catch (error) {
+        // An error of a listener must not stop the client.
+        (globalThis.reportError ?? console.error)(error);
+      }
+    }
   }
 
   /** Id of the user; `null` until it is known. */
   get userId() {
     return this.core.userId;
-  }
-
-  /** State of the live connection. */
-  get state() {
-    return this.#connections.state;
-  }
-
-  /** Number of the user's channels that the live connection leaves out. */
-  get leftOut() {
-    return this.#leftOut;
-  }
-
-  /** Id of the first open connection; `null` until the server has named it. */
-  get connectionId() {
-    return this.#connections.list[0]?.id ?? null;
   }
 
   /** Makes a request of the API that has no method here. Returns the body of its response. @param {string} method @param {string} path @param {RequestOptions} [options] @returns {Promise<any>} */
@@ -145,22 +160,22 @@ export class SwitchboardClient extends Emitter {
 
   /** Connects immediately instead of after the wait. */
   retryNow() {
-    for (const one of this.#connections.list) one.retryNow();
+    this.#connections.retryNow();
   }
 
   /** Checks a connection that may have failed without an event, for example while the machine was suspended. */
   check() {
-    for (const one of this.#connections.list) one.check();
+    this.#connections.check();
   }
 
   close() {
-    for (const one of this.#connections.list) one.close();
+    this.#connections.close();
     for (const [, live] of this.#channels.values()) live.close();
   }
 
   /** Returns a channel, whether or not it is open. @param {string} id */
   channel(id) {
-    return this.#channel(id)[0];
+    return this.#hold(id)[0];
   }
 
   /** Reads the newest history of a channel, and keeps it complete afterwards. @param {string} id @param {Abortable} [options] */
@@ -171,28 +186,9 @@ export class SwitchboardClient extends Emitter {
   }
 
   /** @param {string} id */
-  #channel(id) {
+  #hold(id) {
     const held = this.#channels.get(id) ?? createChannel(this.core, id);
     this.#channels.set(id, held);
     return held;
-  }
-
-  /** @param {any} frame */
-  #take(frame) {
-    const { type, channel_id: id, user_id: userId, member } = frame;
-    if (type === "hello") this.core.userId ??= userId ?? null;
-    this.#countLeftOut();
-    // Other types belong to a later version of the API, or are responses that need no action.
-    if (typeof id === "string") this.#channel(id)[1].take(frame);
-    this.emit("frame", frame);
-    const isDeleted = type === "channel.deleted";
-    if (isDeleted || (type === "member.removed" && (member ?? frame).user_id === this.userId)) this.core.remove(id, isDeleted);
-  }
-
-  #countLeftOut() {
-    const { leftOut: count } = this.#connections;
-    if (count === this.#leftOut) return;
-    this.#leftOut = count;
-    this.emit("leftOut", { count });
   }
 }

@@ -21,18 +21,19 @@ export class ProblemError extends Error {
   constructor({ cause, ...fields } = {}) {
     super(fields.detail || fields.title, { cause });
     Object.assign(this, fields);
-    this.name = `${(this.code || "problem").replace(/(^|_)(.)/g, (_, __, first) => first.toUpperCase())}Error`;
+    this.name = `${(this.code || "problem").replace(/(^|_)./g, (start) => start.slice(-1).toUpperCase())}Error`;
     /** `true` if the same request may succeed later. */
-    this.isTransient = [0, 408, 429].includes(this.status) || this.status >= 500;
+    this.isTransient = /^0|408|429|5../.test(`${this.status}`);
   }
 }
 
 /** Error of a request without a response. */
 export class NetworkError extends ProblemError {
+  name = "NetworkError";
+
   /** @param {unknown} [cause] */
   constructor(cause) {
-    super({ title: "No answer", detail: "The server cannot be reached.", cause });
-    this.name = "NetworkError";
+    super({ title: "No response", cause });
   }
 }
 
@@ -51,6 +52,6 @@ export function problemClass(code) {
 
 /** Returns the error of a response. @param {Response} response @param {any} body */
 export function problem({ status, statusText: title, headers }, body) {
-  const retryAfter = Number.parseInt(headers.get("retry-after") ?? "", 10) || null;
+  const retryAfter = Number(headers.get("retry-after")) || null;
   return new (problemClass(body.code))({ title, detail: body.message, ...body, status, retryAfter });
 }

@@ -4,12 +4,8 @@
 /** @import { Core } from "./client.js" */
 /** @import { Request } from "./rest.js" */
 
+import { TYPE_EVERY_MS, TYPING_MS } from "./limits.js";
 import { listAll } from "./rest.js";
-
-/** Time in which a user is shown as typing after a frame. */
-const TYPING_MS = 5_000;
-/** Shortest time between two requests that say that the user types. */
-const TYPE_EVERY_MS = 3_000;
 
 /**
  * @param {Core} core @param {string} id Of the channel. @param {Request} request Makes a request below the channel's path.
@@ -48,7 +44,7 @@ export function createPeople({ after, now, quietly }, id, request, emit) {
 
     get present() {
       const users = new Set(read);
-      for (const [user, isHere] of moved) users[isHere ? "add" : "delete"](user);
+      for (const [user, isHere] of moved) isHere ? users.add(user) : users.delete(user);
       return [...users].sort();
     },
 

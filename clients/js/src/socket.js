@@ -6,28 +6,12 @@
 /** @import { Session } from "./session.js" */
 
 import { isNumber } from "./changes.js";
-import { parsed } from "./rest.js";
+import { CLOSE_WITHIN_MS, MAX_AGE_MS, MAX_NAMES, OPEN_WITHIN_MS, PING_EVERY_MS, PONG_WITHIN_MS, RENEW_BEFORE_MS, RENEW_EVERY_MS, STABLE_AFTER_MS } from "./limits.js";
+import { parsed, withQuery } from "./rest.js";
 import { backoff } from "./time.js";
 
-/** Interval of pings: API Gateway closes a connection after 10 idle minutes. */
-const PING_EVERY_MS = 4 * 60_000;
-const PONG_WITHIN_MS = 10_000;
-/** Timeout of a handshake: API Gateway allows 29 s for `$connect`. */
-const OPEN_WITHIN_MS = 30_000;
-/** Time within which a socket ends after the server has announced it. */
-const CLOSE_WITHIN_MS = 5_000;
-/** Duration after which a connection counts as stable: the next failure starts with the shortest wait. */
-const STABLE_AFTER_MS = 10_000;
-/** Age at which a socket is replaced: API Gateway closes it after 2 hours. */
-const MAX_AGE_MS = 2 * 3_600_000 - 120_000;
-/** Time before the end of its token at which a socket gets a new one, and shortest time between two. */
-const RENEW_BEFORE_MS = 60_000;
-const RENEW_EVERY_MS = 15_000;
-/** Length of names of channels above which a ticket names them: API Gateway limits the size of a handshake. */
-const MAX_NAMES = 2_000;
-
 /**
- * What a connection needs and reports.
+ * What a connection needs.
  * @typedef {object} Surroundings
  * @property {string} websocket
  * @property {Session} session
@@ -36,27 +20,32 @@ const MAX_NAMES = 2_000;
  * @property {() => number} now
  * @property {(delay: number, action: () => void) => () => void} after
  * @property {() => number} random
- * @property {() => boolean} isOnline
- * @property {() => void} onState
- * @property {(connection: Connection) => void} onOpen
- * @property {(frame: any) => void} onFrame
  */
 /** @typedef {ReturnType<typeof createConnection>} Connection */
+/** @typedef {(() => void) | null | undefined} Cancel */
 
-/** Creates a subscription to channels over one WebSocket at a time. @param {Surroundings} around */
-export function createConnection({ websocket: url, session, request, WebSocket, now, after, random, isOnline, onState, onOpen, onFrame }) {
-  let isRunning = false;
-  let generation = 0;
+/**
+ * Creates a subscription to channels over one WebSocket at a time.
+ * @param {Surroundings} around @param {() => boolean} isOnline @param {() => void} onChange Tells that the state may have
+ * changed, or the number of channels that are left out. @param {(connection: Connection) => void} onOpen
+ * @param {(frame: any) => void} onFrame
+ */
+export function createConnection({ after, now, random, session, request, websocket, WebSocket }, isOnline, onChange, onOpen, onFrame) {
   let attempt = 0;
   let openedAt = 0;
+  let renewAt = 0;
   /** @type {any} */
   let current = null;
-  /** @type {any} */
+  /** The socket that opens, or what stands for it until its handshake. @type {any} */
   let next = null;
   /** The `closing` frame of the current socket. @type {any} */
   let closing = null;
-  /** Cancels of running timers. @type {Map<string, () => void>} */
-  const timers = new Map();
+  /** Of the timeout of the attempt to open the next socket, or of the wait before it. @type {Cancel} */
+  let cancelOpen;
+  /** @type {Cancel} */
+  let cancelPing;
+  /** Of the time within which the current socket must give a sign of life, or end. @type {Cancel} */
+  let cancelLost;
 
   const one = {
     channels: /** @type {string[]} */ ([]),
@@ -68,11 +57,9 @@ export function createConnection({ websocket: url, session, request, WebSocket, 
 
     /** Subscribes to exactly these channels, or to all channels of the user if there are none. @param {string[]} channels */
     subscribe(channels) {
-      const isSame = channels.length === one.channels.length && channels.every((id) => one.channels.includes(id));
+      const isSame = `${channels}` === `${one.channels}`;
       one.channels = channels;
-      if (isSame && (current || next)) return;
-      isRunning = true;
-      connect();
+      if (!isSame || !(current || next)) connect();
     },
 
     /**
@@ -82,59 +69,35 @@ export function createConnection({ websocket: url, session, request, WebSocket, 
     moved() {
       if (one.state.name === "closed") return;
       if (current) check();
-      else if (isOnline()) {
+      else {
         attempt = 0;
         connect();
-      } else setState({ name: "offline" });
+      }
     },
 
     /** Reconnects immediately instead of after the wait. */
     retryNow() {
-      if (isRunning && !current && !next) connect();
+      if (!current && !next) connect();
     },
 
     check,
-
-    close() {
-      isRunning = false;
-      end();
-      drop();
-      cancel(...timers.keys());
-      setState({ name: "closed" });
-    },
+    close,
   };
-
-  /** Runs an action later, in place of an earlier one of the same name. @param {string} name @param {number} delay @param {() => void} action */
-  function later(name, delay, action) {
-    cancel(name);
-    timers.set(
-      name,
-      after(delay, () => {
-        timers.delete(name);
-        action();
-      }),
-    );
-  }
-
-  /** @param {string[]} names */
-  function cancel(...names) {
-    for (const name of names) {
-      timers.get(name)?.();
-      timers.delete(name);
-    }
-  }
 
   /** @param {ConnectionState} state */
   function setState(state) {
-    if (JSON.stringify(state) === JSON.stringify(one.state)) return;
-    one.state = state;
-    onState();
+    if (state.name !== one.state.name) one.state = state;
+    onChange();
+  }
+
+  /** Sets the state of a connection without an open socket. @param {ConnectionState} state */
+  function seek(state) {
+    if (!current) setState(isOnline() ? state : { name: "offline" });
   }
 
   /** Ends the attempt to open the next socket. */
   function end() {
-    generation += 1;
-    cancel("open", "retry");
+    cancelOpen?.();
     next?.close();
     next = null;
   }
@@ -144,53 +107,63 @@ export function createConnection({ websocket: url, session, request, WebSocket, 
   /** Ends the open socket. */
   function drop() {
     if (isStable()) attempt = 0;
+    cancelPing?.();
+    cancelLost?.();
     current?.close();
-    current = closing = one.id = null;
+    current = closing = cancelLost = one.id = null;
     one.leftOut = 0;
   }
 
-  /** Sends a ping. Without a response the connection is replaced. A socket that grew old in a sleep is replaced too. */
+  /** Ends all attempts until the user wants another one. @param {{ reason?: string }} [more] */
+  function close(more) {
+    end();
+    drop();
+    setState({ name: "closed", ...more });
+  }
+
+  /** Sends a ping. Without a response the connection is replaced. A token that grew old in a sleep is replaced too. */
   function check() {
     if (!current) return;
     current.send('{"action":"ping"}');
-    later("ping", PING_EVERY_MS, check);
-    if (now() - openedAt > MAX_AGE_MS) connect();
-    if (!timers.has("pong")) later("pong", PONG_WITHIN_MS, lost);
+    cancelLost ??= after(PONG_WITHIN_MS, lost);
+    if (now() >= renewAt) {
+      renewAt = Infinity;
+      renew();
+    }
+    checkLater();
+  }
+
+  function checkLater() {
+    cancelPing?.();
+    cancelPing = after(Math.min(PING_EVERY_MS, renewAt - now()), check);
   }
 
   /** @param {boolean} [isFresh] `true` if a new token is needed. */
   async function connect(isFresh) {
     end();
-    const mine = generation;
-    if (!current) setState({ name: isOnline() ? "connecting" : "offline" });
     /** @type {any} */
-    let socket;
+    let socket = (next = { close() {} });
+    seek({ name: "connecting" });
+    const refused = (/** @type {any} */ error = {}, isRefused = true) => socket === next && failed(error, isRefused);
     try {
       const { channels } = one;
-      const names = channels.join();
+      const names = `${channels}`;
       // A browser shows no status of a refused handshake. The problem of a refused ticket has the reason.
       const needsTicket = names.length > MAX_NAMES || (attempt > 1 && attempt % 2 === 0);
       const token = await (isFresh ? session.fresh() : session.token());
-      const query = needsTicket
-        ? `ticket=${encodeURIComponent((await request("POST", "/connections/tickets", { body: names ? { channels } : {} })).ticket)}`
-        : names && `channels=${encodeURIComponent(names)}`;
-      if (mine !== generation) return;
-      socket = next = new WebSocket(query ? `${url}${url.includes("?") ? "&" : "?"}${query}` : url, needsTicket ? undefined : ["bearer", token]);
-    } catch (/** @type {any} */ error) {
-      if (mine === generation) failed(error);
+      const ticket = needsTicket && (await request("POST", "/connections/tickets", { body: names ? { channels } : {} })).ticket;
+      if (socket !== next) return;
+      socket = next = new WebSocket(withQuery(websocket, ticket ? { ticket } : { channels: names || null }), ticket ? undefined : ["bearer", token]);
+    } catch (error) {
+      refused(error, false);
       return;
     }
-    const refused = () => {
-      if (next !== socket) return;
-      end();
-      failed({}, true);
-    };
-    later("open", OPEN_WITHIN_MS, refused);
+    cancelOpen = after(OPEN_WITHIN_MS, refused);
     // A socket that was closed may still report something.
     socket.onopen = () => socket === next && opened();
     socket.onmessage = (/** @type {any} */ event) => {
       const frame = parsed(event.data);
-      if (socket !== current || !frame?.type) return;
+      if (socket !== current || !frame.type) return;
       heed(frame);
       onFrame(frame);
     };
@@ -200,32 +173,34 @@ export function createConnection({ websocket: url, session, request, WebSocket, 
   }
 
   function opened() {
-    cancel("open", "retry", "closing", "pong");
+    cancelOpen?.();
     drop();
     current = next;
     next = null;
     openedAt = now();
-    later("ping", PING_EVERY_MS, check);
     // `hello` may be lost.
-    renewBefore(session.left());
+    renewLater();
     setState({ name: "live" });
     onOpen(one);
   }
 
   /** Follows the frames that are about the connection itself. @param {any} frame */
-  function heed({ type, connection_id: id, server_time: time, expires_at: expiry, channels_left_out: leftOut, count = leftOut, reason, reconnect }) {
+  function heed(frame) {
+    const { type, connection_id: id, server_time: time, channels_left_out: leftOut, count } = frame;
+    if (closing) return;
     // Each frame shows that the peer lives.
-    cancel("pong");
-    const isHello = type === "hello";
-    if ((isHello || type === "pong") && id) one.id = id;
-    if (isHello) {
-      session.heed(time, true);
-      renewBefore(Date.parse(expiry) - session.serverTime());
+    cancelLost?.();
+    cancelLost = null;
+    if (id) one.id = id;
+    if (type === "hello") {
+      session.heed(Date.parse(time));
+      renewLater();
     }
-    if ((isHello || type === "channels.left_out") && isNumber(count)) one.leftOut = count;
+    const left = type === "channels.left_out" ? count : leftOut;
+    if (isNumber(left)) one.leftOut = left;
     if (type === "closing") {
-      closing = { reason, reconnect };
-      later("closing", CLOSE_WITHIN_MS, lost);
+      closing = frame;
+      cancelLost = after(CLOSE_WITHIN_MS, lost);
     }
   }
 
@@ -233,36 +208,28 @@ export function createConnection({ websocket: url, session, request, WebSocket, 
     const { reason, reconnect } = closing ?? {};
     const isExpected = closing && isStable();
     drop();
-    cancel("ping", "pong", "renew", "closing");
-    if (reconnect === false) refuse(reason);
-    else if (!next) {
-      if (isExpected) connect(reason === "token_expired");
-      else failed({});
-    }
-  }
-
-  /** Ends all attempts until the user wants another one. @param {string} [reason] */
-  function refuse(reason) {
-    end();
-    setState({ name: "closed", reason });
+    if (reconnect === false) close({ reason });
+    else if (next) seek({ name: "connecting" });
+    else if (isExpected) connect(reason === "token_expired");
+    else failed({});
   }
 
   /** @param {Partial<ProblemError>} error @param {boolean} [isRefused] `true` if the server may have refused the token. */
   function failed(error, isRefused) {
-    if (error.status === 403 && !current) return refuse(error.code);
+    end();
+    if (error.status === 403 && !current) return close({ reason: error.code });
     // A failed change of channels: the open socket still works, so only the change is retried.
     const delay = backoff(attempt, random, error);
     attempt += 1;
-    if (!current) setState(isOnline() ? { name: "waiting", retryAt: now() + delay } : { name: "offline" });
-    later("retry", delay, () => connect(isRefused));
+    seek({ name: "waiting", retryAt: now() + delay });
+    cancelOpen = after(delay, () => connect(isRefused));
   }
 
-  /** Renews the token in time before an end that is `life` ms away. @param {number} life */
-  function renewBefore(life) {
-    const left = openedAt + MAX_AGE_MS - now();
-    // A life that is not known is `NaN`.
-    const delay = Math.min(left, Math.max(life - RENEW_BEFORE_MS, life * 0.8, RENEW_EVERY_MS) || left);
-    later("renew", Math.max(0, delay), renew);
+  /** Renews the token in time before its end. */
+  function renewLater() {
+    const life = session.left();
+    renewAt = Math.min(openedAt + MAX_AGE_MS, now() + Math.max(life - RENEW_BEFORE_MS, life * 0.8, RENEW_EVERY_MS));
+    checkLater();
   }
 
   /** Gives the socket a new token. Near its maximum age, and if that fails, opens the next socket. */
@@ -272,8 +239,8 @@ export function createConnection({ websocket: url, session, request, WebSocket, 
     if (!id || isOld) return connect(!isOld);
     try {
       await session.fresh();
-      const { expires_at: expiry } = await request("POST", `/connections/${encodeURIComponent(id)}/token`);
-      if (one.id === id) renewBefore(Date.parse(expiry) - session.serverTime());
+      await request("POST", `/connections/${encodeURIComponent(id)}/token`);
+      if (one.id === id) renewLater();
     } catch {
       if (one.id === id) connect();
     }

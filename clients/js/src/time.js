@@ -2,12 +2,7 @@
 
 /** @import { Clock } from "./types.js" */
 
-/** Longest delay of a timer of the platform, in ms. A longer one fires at once. */
-const LONGEST_MS = 2 ** 31 - 1;
-const BACKOFF_BASE_MS = 1_000;
-const BACKOFF_CAP_MS = 30_000;
-/** Maximum number of attempts of a quiet request. */
-const ATTEMPTS = 3;
+import { ATTEMPTS, BACKOFF_BASE_MS, BACKOFF_CAP_MS, LONGEST_MS } from "./limits.js";
 
 /**
  * Returns the wait before attempt `attempt` (from 0) in ms. All of it is random, after the wait that the server asked for.
@@ -21,19 +16,14 @@ export function createTimers({ clock: { now, setTimeout, clearTimeout }, random 
   /** Keys of running quiet requests; `true` if the same was asked for again meanwhile. @type {Map<string, boolean>} */
   const running = new Map();
 
-  /** Runs an action after a delay of any length. Returns its cancel. @param {number} delay @param {() => void} action */
+  /** Runs an action after a delay, of `LONGEST_MS` at most. Returns its cancel. @param {number} delay @param {() => void} action */
   function after(delay, action) {
-    /** @type {unknown} */
-    let timer;
-    const wait = (/** @type {number} */ left) => {
-      timer = setTimeout(() => (left > LONGEST_MS ? wait(left - LONGEST_MS) : action()), Math.min(left, LONGEST_MS));
-    };
-    wait(delay);
+    const timer = setTimeout(action, Math.min(delay, LONGEST_MS));
     return () => clearTimeout(timer);
   }
 
   /** @param {number} delay @returns {Promise<void>} */
-  const pause = (delay) => new Promise((resolve) => void after(delay, resolve));
+  const pause = (delay) => new Promise((resolve) => after(delay, resolve));
 
   /**
    * Runs a request for which no user waits, until it returns `true` or cannot succeed, at most `ATTEMPTS` times. A call
@@ -48,10 +38,9 @@ export function createTimers({ clock: { now, setTimeout, clearTimeout }, random 
       running.set(key, false);
       /** @type {any} */
       let outcome;
-      for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      for (let attempt = 0; attempt < ATTEMPTS && outcome !== true && outcome?.isTransient !== false; attempt += 1) {
         if (attempt > 0) await pause(backoff(attempt, random, outcome));
         outcome = await request().catch((error) => error);
-        if (outcome === true || outcome?.isTransient === false) break;
       }
     } while (running.get(key));
     running.delete(key);
