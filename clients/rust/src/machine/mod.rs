@@ -210,6 +210,10 @@ impl Core {
     pub fn retry_now(&mut self, now: u64) {
         self.sessions.iter_mut().for_each(|session| session.retry_now(now));
         self.channels.values_mut().for_each(ChannelSync::retry);
+        let opened: Vec<String> = self.channels.keys().cloned().collect();
+        for channel in opened {
+            self.listen_to(&channel);
+        }
         self.handle(Input::Time, now);
     }
 
@@ -336,6 +340,10 @@ impl Core {
                     Some(problem) => sync.refused(problem, now, chance),
                     None if sync.take(&answer.body) => {}
                     None => sync.failed(0, now, chance),
+                }
+                // A handshake that names it is refused, also for the other channels.
+                if sync.is_hidden() {
+                    self.leave(&channel);
                 }
                 self.changed(&channel);
             }
