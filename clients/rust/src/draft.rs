@@ -79,6 +79,11 @@ impl Draft {
         self.is_heard = false;
     }
 
+    /// Returns whether a frame came since the request, and forgets it.
+    pub(crate) fn take_heard(&mut self) -> bool {
+        std::mem::take(&mut self.is_heard)
+    }
+
     /// Returns whether frames since the request have told more than its response, so that the reply must be read again.
     pub(crate) fn is_ahead_of(&self, reply: &Reply) -> bool {
         self.is_heard && (self.draft_id != reply.draft_id || reply.position < self.told)

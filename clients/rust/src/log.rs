@@ -276,6 +276,15 @@ impl ChannelLog {
         }
     }
 
+    /// Notes that the server had no reply to read. A frame that came since the request shows a later one.
+    pub(crate) fn miss_reply(&mut self, question: u64) {
+        if self.drafts.get_mut(&question).is_some_and(Draft::take_heard) {
+            self.unread_replies.insert(question);
+        } else {
+            self.end_draft(question);
+        }
+    }
+
     /// Drops the draft of a reply that ended without a message, or whose question is gone.
     pub fn end_draft(&mut self, question: u64) {
         self.unread_replies.remove(&question);

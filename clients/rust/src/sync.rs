@@ -228,7 +228,7 @@ impl ChannelSync {
             }
             // The question is deleted, or its reply ended without a message.
             Some(Read::Reply(question)) if problem.status == 404 && problem.code != CHANNEL_NOT_FOUND => {
-                self.log.end_draft(question);
+                self.log.miss_reply(question);
             }
             _ => self.refusal = Some(problem),
         }
@@ -435,8 +435,18 @@ mod tests {
         let (again, read) = sync.due().unwrap();
         assert!((at + 260..=at + 760).contains(&again) && read == Read::Reply(2), "{again} {read:?}");
         sync.begin(read);
+        sync.take_frame(delta(13, " four"), again + 10, &mut chance);
+        let missing = Problem { status: 404, code: "reply_not_found".to_owned(), ..Problem::default() };
+        sync.refused(missing.clone(), again + 20, &mut chance);
+        let (last, read) = sync.due().unwrap();
+        assert!(last >= again + 260 && read == Read::Reply(2), "the reply began after the request");
+        sync.begin(read);
         assert!(sync.take(reply.to_string().as_bytes()));
         assert_eq!(sync.due(), None, "the server has no more");
+        sync.take_frame(delta(20, " six"), last + 10, &mut chance);
+        sync.begin(read);
+        sync.refused(missing, last + 20, &mut chance);
+        assert_eq!((sync.due(), sync.log.drafts().count()), (None, 0));
     }
 
     #[test]

@@ -206,7 +206,7 @@ impl Core {
         self.handle(Input::Time, now);
     }
 
-    /// Connects at once and reads again, also after refusals.
+    /// Connects and reads again, also after refusals: at once, or when the server's `Retry-After` has passed.
     pub fn retry_now(&mut self, now: u64) {
         self.sessions.iter_mut().for_each(|session| session.retry_now(now));
         self.channels.values_mut().for_each(ChannelSync::retry);
@@ -270,7 +270,8 @@ impl Core {
         self.channels.get(channel).map(|sync| sync.outbox.entries()).unwrap_or_default()
     }
 
-    /// Returns the refusal that ended the reading of a channel.
+    /// Returns the refusal that ended the reading of a channel. A channel that is not found is left out of later sockets, so
+    /// that the others are received. [`Core::retry_now`] tries it again.
     #[must_use]
     pub fn refusal(&self, channel: &str) -> Option<&Problem> {
         self.channels.get(channel)?.refusal.as_ref()
