@@ -161,7 +161,7 @@ impl Client {
         self.change(|core, now| core.load_earlier(channel, now));
     }
 
-    /// Connects at once and reads again, also after refusals.
+    /// Connects and reads again, also after refusals: at once, or when the server's `Retry-After` has passed.
     pub fn retry_now(&self) {
         self.change(Core::retry_now);
     }

@@ -25,6 +25,8 @@ pub struct Draft {
     /// Number of characters that a frame has named.
     told: usize,
     is_behind: bool,
+    /// Whether a frame changed it since the last request.
+    is_heard: bool,
 }
 
 impl Draft {
@@ -64,7 +66,7 @@ impl Draft {
         if is_on && end < held && self.text.chars().skip(position).take(added).eq(text.chars()) {
             return;
         }
-        self.status = Some(status);
+        (self.status, self.is_heard) = (Some(status), true);
         self.told = if is_on { self.told.max(end) } else { end };
         if position <= held {
             self.text = self.text.chars().take(position).chain(text.chars()).collect();
@@ -72,9 +74,32 @@ impl Draft {
         self.is_behind = self.text.chars().count() < self.told;
     }
 
+    /// Notes that a request is sent. Its response may lack the frames that come from now on.
+    pub(crate) fn ask(&mut self) {
+        self.is_heard = false;
+    }
+
+    /// Returns whether a frame came since the request, and forgets it.
+    pub(crate) fn take_heard(&mut self) -> bool {
+        std::mem::take(&mut self.is_heard)
+    }
+
+    /// Returns whether frames since the request have told more than its response, so that the reply must be read again.
+    pub(crate) fn is_ahead_of(&self, reply: &Reply) -> bool {
+        self.is_heard && (self.draft_id != reply.draft_id || reply.position < self.told)
+    }
+
     /// Takes the reply as it is stored. Keeps a longer text of the same draft, which came by frames meanwhile.
     pub fn take_reply(&mut self, reply: Reply) {
-        let is_same = self.draft_id == reply.draft_id;
+        let (is_ahead, is_same) = (self.is_ahead_of(&reply), self.draft_id == reply.draft_id);
+        self.is_heard = false;
+        if is_ahead {
+            if is_same && self.text.chars().count() < reply.position {
+                self.text = reply.text;
+            }
+            self.is_behind = !is_same || self.text.chars().count() < self.told;
+            return;
+        }
         if !is_same || self.text.chars().count() < reply.position {
             self.text = reply.text;
         }
@@ -87,6 +112,36 @@ impl Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn reply(draft_id: &str, text: &str) -> Reply {
+        let position = text.chars().count();
+        Reply {
+            status: DraftStatus::Writing,
+            draft_id: Some(draft_id.to_owned()),
+            position,
+            text: text.to_owned(),
+            seq: None,
+        }
+    }
+
+    #[test]
+    fn a_frame_that_came_during_the_request_is_not_forgotten() {
+        let mut draft = Draft::default();
+        draft.ask();
+        draft.take_frame("d", DraftStatus::Writing, 5, " two");
+        draft.take_reply(reply("d", "one"));
+        assert_eq!((draft.text(), draft.is_behind()), ("one", true), "the response is older than the frame");
+        draft.ask();
+        draft.take_reply(reply("d", "one"));
+        assert!(!draft.is_behind(), "no frame came since, so this is all");
+        draft.ask();
+        draft.take_frame("e", DraftStatus::Thinking, 0, "");
+        draft.take_reply(reply("d", "one"));
+        assert_eq!((draft.draft_id(), draft.is_behind()), (Some("e"), true), "one of both is late");
+        draft.ask();
+        draft.take_reply(reply("e", "three"));
+        assert_eq!((draft.text(), draft.is_behind()), ("three", false));
+    }
 
     #[test]
     fn a_late_frame_does_not_shorten_the_text() {

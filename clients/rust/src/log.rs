@@ -128,6 +128,7 @@ impl ChannelLog {
     /// Notes that a request is sent. Its response answers only for numbers that were known before it.
     pub fn ask(&mut self) {
         self.asked = Some((self.newest, self.last()));
+        self.drafts.values_mut().for_each(Draft::ask);
     }
 
     /// Forgets all messages, because the missed changes are no longer stored.
@@ -265,10 +266,23 @@ impl ChannelLog {
         if self.answered.contains(&question) {
             return;
         }
-        if reply.status.is_without_message() && reply.seq.is_none() {
+        let draft = self.drafts.entry(question).or_default();
+        if reply.status.is_without_message() && reply.seq.is_none() && !draft.is_ahead_of(&reply) {
             return self.end_draft(question);
         }
-        self.drafts.entry(question).or_default().take_reply(reply);
+        draft.take_reply(reply);
+        if draft.is_behind() {
+            self.unread_replies.insert(question);
+        }
+    }
+
+    /// Notes that the server had no reply to read. A frame that came since the request shows a later one.
+    pub(crate) fn miss_reply(&mut self, question: u64) {
+        if self.drafts.get_mut(&question).is_some_and(Draft::take_heard) {
+            self.unread_replies.insert(question);
+        } else {
+            self.end_draft(question);
+        }
     }
 
     /// Drops the draft of a reply that ended without a message, or whose question is gone.

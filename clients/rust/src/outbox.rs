@@ -29,6 +29,7 @@ pub struct Entry {
 pub struct Outbox {
     entries: Vec<Entry>,
     attempt: u32,
+    /// Time before which no request is sent.
     not_before: u64,
 }
 
@@ -73,11 +74,15 @@ impl Outbox {
         self.entries.len() < before
     }
 
-    /// Notes that a request had no usable response. The same request is repeated after a wait of at least `at_least`.
+    /// Notes that a request had no usable response. The same request is repeated after a wait of at least `at_least`. An
+    /// entry that is settled meanwhile is not sent again, and a time that the server has named stays.
     pub fn failed(&mut self, key: &str, at_least: u64, now: u64, chance: &mut Chance) {
-        self.set(key, Progress::Waiting);
-        self.not_before = now.saturating_add(chance.wait(self.attempt).max(at_least));
-        self.attempt = self.attempt.saturating_add(1);
+        let mut wait = at_least;
+        if self.set(key, Progress::Waiting) {
+            wait = chance.wait(self.attempt).max(at_least);
+            self.attempt = self.attempt.saturating_add(1);
+        }
+        self.not_before = self.not_before.max(now.saturating_add(wait));
     }
 
     /// Sends an entry again as soon as possible: its token was not accepted.
@@ -98,10 +103,10 @@ impl Outbox {
         self.attempt = 0;
     }
 
-    fn set(&mut self, key: &str, progress: Progress) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.key == key) {
-            entry.progress = progress;
-        }
+    /// Sets the state of an entry. Returns whether there is one.
+    fn set(&mut self, key: &str, progress: Progress) -> bool {
+        let entry = self.entries.iter_mut().find(|entry| entry.key == key);
+        entry.map(|entry| entry.progress = progress).is_some()
     }
 }
 
@@ -143,6 +148,9 @@ mod tests {
         outbox.send();
         outbox.failed("a", 4_000, 10, &mut chance);
         assert!(outbox.settle("b"));
+        assert_eq!(outbox.due(), Some(4_010));
+        // The first request gets no response at all.
+        outbox.failed("a", 0, 20, &mut chance);
         assert_eq!(outbox.due(), Some(4_010));
     }
 }

@@ -89,6 +89,8 @@ pub struct Session {
     attempt: u32,
     retry_at: u64,
     ended: Option<String>,
+    /// Whether it ended because the server refused the channels of the last handshake.
+    is_refused: bool,
     /// Whether its last channel was removed.
     is_unused: bool,
 }
@@ -127,29 +129,35 @@ impl Session {
     /// Adds a channel, which the next socket receives. It replaces the open one.
     pub fn add(&mut self, channel: &str, now: u64) {
         if std::mem::take(&mut self.is_unused) {
-            self.ended = None;
+            (self.ended, self.is_refused) = (None, false);
         }
         self.channels.push(channel.to_owned());
         self.replace(now);
     }
 
     /// Removes a named channel, which later sockets do not receive. Without another one, the session ends, because a
-    /// socket without names receives all channels.
+    /// socket without names receives all channels. A refusal of the channel does not count for the others.
     pub fn remove(&mut self, channel: &str) -> Vec<Step> {
         if !self.listens_to(channel) {
             return Vec::new();
         }
         self.channels.retain(|one| one != channel);
         self.is_unused = self.channels.is_empty();
-        if self.is_unused { self.end() } else { Vec::new() }
+        if self.is_unused {
+            return self.end();
+        }
+        if self.is_refused && self.named.iter().any(|one| one == channel) {
+            (self.ended, self.is_refused) = (None, false);
+        }
+        Vec::new()
     }
 
     /// Returns the state at `now`.
     #[must_use]
     pub fn state(&self, now: u64) -> State {
         match &self.ended {
+            _ if self.current.is_some() => State::Live,
             Some(reason) => State::Closed(reason.clone()),
-            None if self.current.is_some() => State::Live,
             None if self.next.is_none() && self.retry_at > now => State::Waiting(self.retry_at),
             None => State::Connecting,
         }
@@ -234,6 +242,7 @@ impl Session {
         match end.status {
             Some(401) => TokenFor::Fresh,
             Some(status @ (400 | 402..=407 | 409..=428 | 430..=499)) => {
+                self.is_refused |= self.ended.is_none();
                 self.ended.get_or_insert_with(|| format!("handshake_refused_{status}"));
                 TokenFor::Current
             }
@@ -271,10 +280,11 @@ impl Session {
         Some(Step::Send(live.socket, r#"{"action":"ping"}"#))
     }
 
-    /// Connects at once, also after a refusal.
+    /// Connects at once, also after a refusal, but not before the time that the server has named.
     pub fn retry_now(&mut self, now: u64) {
         if !self.is_unused {
-            (self.ended, self.attempt, self.retry_at) = (None, 0, now);
+            (self.ended, self.is_refused) = (None, false);
+            self.hurry(now);
         }
     }
 
@@ -398,6 +408,8 @@ mod tests {
         session.closed(1, busy, 10, &mut chance);
         session.hurry(100);
         assert_eq!(session.deadline(), Some(9_010));
+        session.retry_now(100);
+        assert_eq!(session.deadline(), Some(9_010));
         session.opening(2, 9_010);
         session.closed(2, End { status: Some(503), ..End::default() }, 9_020, &mut chance);
         session.hurry(9_030);
@@ -442,6 +454,28 @@ mod tests {
         assert!(!session.wants_socket(60_000) && !session.receives("b"), "no socket with all channels");
         session.add("c", 20);
         assert!(session.wants_socket(20) && session.receives("c"));
+    }
+
+    #[test]
+    fn a_refused_channel_does_not_end_the_others() {
+        let (mut session, mut chance) = (Session::new(vec!["a".to_owned()]), Chance::new(1));
+        opened(&mut session, 1, 0, &mut chance);
+        session.add("b", 10);
+        session.opening(2, 10);
+        session.closed(2, End { status: Some(403), ..End::default() }, 20, &mut chance);
+        assert_eq!(session.state(20), State::Live, "the open socket still receives the first channel");
+        assert!(!session.wants_socket(60_000), "the same handshake is not repeated");
+        assert!(session.remove("b").is_empty());
+        session.closed(1, End::default(), 60_000, &mut chance);
+        assert!(session.wants_socket(120_000) && session.channels() == ["a"]);
+        // A connection that the server excludes stays so.
+        session.opening(3, 120_000);
+        session.opened(3, 120_010, &mut chance);
+        session.add("b", 120_020);
+        session.take(3, &Frame::Closing { reason: ClosingReason::Removed, reconnect: false }, 120_030);
+        session.closed(3, End::default(), 120_040, &mut chance);
+        session.remove("b");
+        assert!(!session.wants_socket(240_000));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::{
-    ChannelLog, Frame, Need, NewMessage, Outbox, Problem,
+    ChannelLog, Frame, Message, Need, NewMessage, Outbox, Problem,
     chance::{Chance, milliseconds},
 };
 
@@ -17,6 +17,9 @@ const MISSED: u16 = 100;
 
 /// Key in a message's `metadata` by which a client recognizes its own message on the socket.
 pub(crate) const CLIENT_KEY: &str = "client_key";
+
+/// Code of a problem: the channel does not exist, or is hidden from the user.
+const CHANNEL_NOT_FOUND: &str = "channel_not_found";
 
 /// A request for data of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,8 @@ pub(crate) struct ChannelSync {
     changes_from: Option<u64>,
     gap_until: Option<u64>,
     attempt: u32,
+    retry_at: u64,
+    /// Time before which the server wants no request.
     not_before: u64,
 }
 
@@ -76,6 +81,7 @@ impl ChannelSync {
             changes_from: None,
             gap_until: None,
             attempt: 0,
+            retry_at: 0,
             not_before: 0,
         }
     }
@@ -90,12 +96,32 @@ impl ChannelSync {
         self.may_read = true;
     }
 
-    /// Reads the channel again after a refusal.
+    /// Reads the channel again, also after a refusal, but not before the time that the server has named.
     pub(crate) fn retry(&mut self) {
         if self.refusal.take().is_some() {
             self.catches_up = true;
         }
-        (self.attempt, self.not_before) = (0, 0);
+        (self.attempt, self.retry_at) = (0, 0);
+    }
+
+    /// Notes that the user is a member again, and may have missed frames.
+    pub(crate) fn rejoined(&mut self) {
+        self.catches_up = true;
+        self.retry();
+    }
+
+    /// Notes that the channel was deleted. Another one with its id has messages of its own, from number 1 on.
+    pub(crate) fn deleted(&mut self) {
+        self.log.expire();
+        (self.reading, self.changes_from, self.gap_until) = (None, None, None);
+        (self.catches_up, self.wants_earlier) = (false, false);
+        let problem = Problem { status: 404, code: CHANNEL_NOT_FOUND.to_owned(), ..Problem::default() };
+        self.refusal = Some(problem);
+    }
+
+    /// Returns whether the server refused the channel itself, so that no socket may name it.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|problem| problem.code == CHANNEL_NOT_FOUND)
     }
 
     pub(crate) fn load_earlier(&mut self) {
@@ -118,20 +144,21 @@ impl ChannelSync {
         if self.reading.is_some() || self.refusal.is_some() || !self.may_read {
             return None;
         }
-        let of_gap = self.not_before.max(self.gap_until.unwrap_or_default());
+        let earliest = self.retry_at.max(self.not_before);
+        let of_gap = earliest.max(self.gap_until.unwrap_or_default());
         let settled = self.log.settled();
         match self.log.need() {
-            Need::Reload => Some((self.not_before, Read::Newest)),
-            _ if self.catches_up => Some((self.not_before, Read::After(settled))),
+            Need::Reload => Some((earliest, Read::Newest)),
+            _ if self.catches_up => Some((earliest, Read::After(settled))),
             Need::MessagesAfter(seq) => Some((of_gap, Read::After(seq))),
             Need::ChangesAfter(rev) => Some(match self.changes_from {
                 // The rest of what is read already.
-                Some(from) => (self.not_before, Read::Changes(from.max(rev))),
+                Some(from) => (earliest, Read::Changes(from.max(rev))),
                 None => (of_gap, Read::Changes(rev)),
             }),
             Need::Nothing => match (self.log.unread_reply(), self.log.first()) {
                 (Some(question), _) => Some((of_gap, Read::Reply(question))),
-                (None, Some(first)) if self.wants_earlier => Some((self.not_before, Read::Earlier(first))),
+                (None, Some(first)) if self.wants_earlier => Some((earliest, Read::Earlier(first))),
                 _ => None,
             },
         }
@@ -164,7 +191,8 @@ impl ChannelSync {
             Read::Reply(question) => parsed(body, |reply| self.log.take_reply(question, reply)),
         };
         if is_taken {
-            (self.reading, self.attempt, self.not_before) = (None, 0, 0);
+            (self.reading, self.attempt, self.retry_at) = (None, 0, 0);
+            self.settle_held();
             if !self.lacks() {
                 self.gap_until = None;
             }
@@ -184,7 +212,8 @@ impl ChannelSync {
     /// Notes that the request in flight had no usable response. It is repeated after a wait.
     pub(crate) fn failed(&mut self, at_least: u64, now: u64, chance: &mut Chance) {
         self.repeat();
-        self.not_before = now.saturating_add(chance.wait(self.attempt).max(at_least));
+        self.retry_at = now.saturating_add(chance.wait(self.attempt));
+        self.not_before = now.saturating_add(at_least);
         self.attempt = self.attempt.saturating_add(1);
     }
 
@@ -198,8 +227,8 @@ impl ChannelSync {
                 self.log.expire();
             }
             // The question is deleted, or its reply ended without a message.
-            Some(Read::Reply(question)) if problem.status == 404 && problem.code != "channel_not_found" => {
-                self.log.end_draft(question);
+            Some(Read::Reply(question)) if problem.status == 404 && problem.code != CHANNEL_NOT_FOUND => {
+                self.log.miss_reply(question);
             }
             _ => self.refusal = Some(problem),
         }
@@ -218,9 +247,15 @@ impl ChannelSync {
     /// Drops entries of the outbox that are stored, as a frame shows.
     fn settle(&mut self, frame: &Frame) {
         let Frame::Events { events, .. } = frame else { return };
-        for message in events.iter().filter_map(|event| event.message.as_ref()) {
-            let key = message.metadata.as_ref().and_then(|metadata| metadata.get(CLIENT_KEY)?.as_str());
-            if let Some(key) = key {
+        for key in events.iter().filter_map(|event| key_of(event.message.as_ref()?)) {
+            self.outbox.settle(key);
+        }
+    }
+
+    /// Drops entries of the outbox that are stored, as the held messages show.
+    fn settle_held(&mut self) {
+        if !self.outbox.entries().is_empty() {
+            for key in self.log.messages().filter_map(key_of) {
                 self.outbox.settle(key);
             }
         }
@@ -230,6 +265,11 @@ impl ChannelSync {
     fn lacks(&self) -> bool {
         matches!(self.log.need(), Need::MessagesAfter(_) | Need::ChangesAfter(_)) || self.log.unread_reply().is_some()
     }
+}
+
+/// Returns the key of the client that sent a message.
+fn key_of(message: &Message) -> Option<&str> {
+    message.metadata.as_ref()?.get(CLIENT_KEY)?.as_str()
 }
 
 /// Passes a parsed body on. Returns `false` if it cannot be parsed.
@@ -340,7 +380,73 @@ mod tests {
         sync.refused(Problem { status: 403, ..Problem::default() }, 8_000, &mut chance);
         assert_eq!(sync.due(), None);
         sync.retry();
-        assert_eq!(sync.due(), Some((0, Read::After(2))));
+        assert_eq!(sync.due(), Some((7_100, Read::After(2))));
+    }
+
+    #[test]
+    fn a_retry_keeps_the_time_that_the_server_has_named() {
+        let mut chance = Chance::new(1);
+        let mut sync = open(&mut chance);
+        sync.connected();
+        sync.begin(Read::After(2));
+        let retry_after = Some(std::time::Duration::from_secs(7));
+        sync.refused(Problem { status: 503, retry_after, ..Problem::default() }, 100, &mut chance);
+        sync.retry();
+        assert_eq!(sync.due(), Some((7_100, Read::After(2))));
+        sync.begin(Read::After(2));
+        sync.failed(0, 8_000, &mut chance);
+        sync.retry();
+        assert_eq!(sync.due(), Some((8_000, Read::After(2))), "the server named no time");
+    }
+
+    #[test]
+    fn a_channel_that_is_created_again_is_read_from_its_beginning() {
+        let mut chance = Chance::new(1);
+        let mut sync = open(&mut chance);
+        sync.begin(Read::Changes(0));
+        sync.deleted();
+        assert_eq!((sync.due(), sync.log.messages().count()), (None, 0));
+        assert!(sync.is_hidden());
+        sync.rejoined();
+        assert_eq!(sync.due(), Some((0, Read::Newest)));
+        sync.begin(Read::Newest);
+        assert!(sync.take(&page(&[1], false)));
+        assert_eq!((sync.due(), sync.log.settled()), (None, 1));
+    }
+
+    #[test]
+    fn a_reply_is_read_again_after_a_frame_that_came_during_the_request() {
+        let mut chance = Chance::new(1);
+        let mut sync = open(&mut chance);
+        let delta = |position: usize, text: &str| {
+            let frame = json!({
+                "type": "message.delta", "channel_id": "general", "draft_id": "d", "reply_to": 2, "status": "writing",
+                "position": position, "text": text,
+            });
+            Frame::parse(&frame.to_string()).unwrap()
+        };
+        let reply = json!({ "status": "writing", "draft_id": "d", "position": 3, "text": "one" });
+        sync.take_frame(delta(3, " two"), 1_000, &mut chance);
+        let (at, read) = sync.due().unwrap();
+        assert_eq!(read, Read::Reply(2));
+        sync.begin(read);
+        sync.take_frame(delta(7, " three"), at + 10, &mut chance);
+        assert!(sync.take(reply.to_string().as_bytes()));
+        let (again, read) = sync.due().unwrap();
+        assert!((at + 260..=at + 760).contains(&again) && read == Read::Reply(2), "{again} {read:?}");
+        sync.begin(read);
+        sync.take_frame(delta(13, " four"), again + 10, &mut chance);
+        let missing = Problem { status: 404, code: "reply_not_found".to_owned(), ..Problem::default() };
+        sync.refused(missing.clone(), again + 20, &mut chance);
+        let (last, read) = sync.due().unwrap();
+        assert!(last >= again + 260 && read == Read::Reply(2), "the reply began after the request");
+        sync.begin(read);
+        assert!(sync.take(reply.to_string().as_bytes()));
+        assert_eq!(sync.due(), None, "the server has no more");
+        sync.take_frame(delta(20, " six"), last + 10, &mut chance);
+        sync.begin(read);
+        sync.refused(missing, last + 20, &mut chance);
+        assert_eq!((sync.due(), sync.log.drafts().count()), (None, 0));
     }
 
     #[test]
@@ -355,5 +461,20 @@ mod tests {
         let frame = json!({ "type": "events", "channel_id": "general", "events": [event] });
         sync.take_frame(Frame::parse(&frame.to_string()).unwrap(), 10, &mut chance);
         assert!(sync.outbox.entries().is_empty());
+    }
+
+    #[test]
+    fn the_own_message_on_a_page_settles_its_entry() {
+        let mut chance = Chance::new(1);
+        let mut sync = open(&mut chance);
+        sync.send("one".to_owned(), "hi".into());
+        sync.send("two".to_owned(), "hi".into());
+        sync.connected();
+        sync.begin(Read::After(2));
+        let mut own = message(3);
+        own["metadata"] = json!({ "client_key": "one" });
+        let page = json!({ "messages": [own], "has_more": false, "rev": 0 });
+        assert!(sync.take(page.to_string().as_bytes()));
+        assert_eq!(sync.outbox.entries().iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["two"]);
     }
 }

@@ -206,10 +206,14 @@ impl Core {
         self.handle(Input::Time, now);
     }
 
-    /// Connects at once and reads again, also after refusals.
+    /// Connects and reads again, also after refusals: at once, or when the server's `Retry-After` has passed.
     pub fn retry_now(&mut self, now: u64) {
         self.sessions.iter_mut().for_each(|session| session.retry_now(now));
         self.channels.values_mut().for_each(ChannelSync::retry);
+        let opened: Vec<String> = self.channels.keys().cloned().collect();
+        for channel in opened {
+            self.listen_to(&channel);
+        }
         self.handle(Input::Time, now);
     }
 
@@ -266,7 +270,8 @@ impl Core {
         self.channels.get(channel).map(|sync| sync.outbox.entries()).unwrap_or_default()
     }
 
-    /// Returns the refusal that ended the reading of a channel.
+    /// Returns the refusal that ended the reading of a channel. A channel that is not found is left out of later sockets, so
+    /// that the others are received. [`Core::retry_now`] tries it again.
     #[must_use]
     pub fn refusal(&self, channel: &str) -> Option<&Problem> {
         self.channels.get(channel)?.refusal.as_ref()
@@ -336,6 +341,10 @@ impl Core {
                     Some(problem) => sync.refused(problem, now, chance),
                     None if sync.take(&answer.body) => {}
                     None => sync.failed(0, now, chance),
+                }
+                // A handshake that names it is refused, also for the other channels.
+                if sync.is_hidden() {
+                    self.leave(&channel);
                 }
                 self.changed(&channel);
             }

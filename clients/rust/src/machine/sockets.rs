@@ -1,6 +1,6 @@
 //! Inputs of sockets and of the network.
 
-use super::{Action, Core};
+use super::{Action, Core, Purpose};
 use crate::{
     Frame,
     session::{End, Step, TokenFor},
@@ -76,7 +76,8 @@ impl Core {
                 self.user_id.clone_from(user_id);
                 self.channels.values_mut().for_each(|sync| sync.log.set_user(user_id));
             }
-            Frame::ChannelDeleted { channel_id } => self.leave(channel_id),
+            Frame::ChannelDeleted { channel_id } => self.deleted(channel_id),
+            Frame::ChannelCreated { channel_id, .. } => self.rejoin(channel_id),
             Frame::MemberRemoved { channel_id, user_id } if *user_id == self.user_id => self.leave(channel_id),
             Frame::MemberJoined { channel_id, member } if member.user_id == self.user_id => self.rejoin(channel_id),
             _ => {}
@@ -84,15 +85,25 @@ impl Core {
     }
 
     /// Leaves a channel out of later sockets: a handshake that names a channel of others fails.
-    fn leave(&mut self, channel: &str) {
+    pub(super) fn leave(&mut self, channel: &str) {
         let steps: Vec<Step> = self.sessions.iter_mut().flat_map(|session| session.remove(channel)).collect();
         self.follow(steps);
     }
 
-    /// Receives an open channel again, and reads it after a refusal.
+    /// Leaves a deleted channel, and forgets its messages and the reads in flight.
+    fn deleted(&mut self, channel: &str) {
+        self.leave(channel);
+        self.requests.retain(|_, one| !matches!(&one.purpose, Purpose::Read { channel: of } if of == channel));
+        if let Some(sync) = self.channels.get_mut(channel) {
+            sync.deleted();
+            self.changed(channel);
+        }
+    }
+
+    /// Receives an open channel again, and reads what was missed.
     fn rejoin(&mut self, channel: &str) {
         if let Some(sync) = self.channels.get_mut(channel) {
-            sync.retry();
+            sync.rejoined();
             self.listen_to(channel);
         }
     }

@@ -155,6 +155,61 @@ fn a_channel_that_the_user_left_is_not_named_again() {
 }
 
 #[test]
+fn a_channel_that_the_user_cannot_see_does_not_end_the_others() {
+    let mut run = Run::new(&["general"]);
+    run.token(100);
+    let socket = run.sockets[0].0;
+    run.connect();
+    run.open("secret");
+    let (replacement, channels, _) = run.sockets.remove(0);
+    assert_eq!(channels, ["general", "secret"]);
+    run.input(Input::Closed { socket: replacement, end: End { status: Some(403), ..End::default() } });
+    assert_eq!(run.core.state(), Connection::Live);
+    let request = run.request();
+    assert_eq!(request.path, "/channels/secret/messages");
+    run.answer(request.id, 404, &json!({ "code": "channel_not_found" }));
+    assert_eq!(run.core.refusal("secret").map(|problem| problem.status), Some(404));
+    run.input(Input::Closed { socket, end: End::default() });
+    while run.sockets.is_empty() {
+        run.advance();
+    }
+    assert_eq!(run.sockets[0].1, ["general"]);
+    run.connect();
+    run.core.retry_now(run.now);
+    run.collect();
+    assert_eq!(run.sockets[0].1, ["general", "secret"], "the user asks for it again");
+}
+
+#[test]
+fn a_channel_that_is_deleted_and_created_again_is_read_anew() {
+    let mut run = Run::new(&["general", "other"]);
+    run.token(100);
+    let socket = run.sockets[0].0;
+    run.connect();
+    run.open("general");
+    let request = run.request();
+    run.answer(request.id, 200, &page(&[2, 1]));
+    let frame = |run: &mut Run, socket: u64, frame: Value| {
+        run.input(Input::Frame { socket, text: frame.to_string() });
+    };
+    let event = json!({ "type": "message.created", "seq": 4, "version": 1, "message": message(4) });
+    frame(&mut run, socket, json!({ "type": "events", "channel_id": "general", "events": [event] }));
+    run.advance();
+    let late = run.request();
+    frame(&mut run, socket, json!({ "type": "channel.deleted", "channel_id": "general" }));
+    assert_eq!(run.core.log("general").unwrap().messages().count(), 0);
+    let member = json!({ "channel_id": "general", "user_id": "alice", "role": "owner" });
+    frame(&mut run, socket, json!({ "type": "member.joined", "channel_id": "general", "member": member }));
+    run.answer(late.id, 200, &page(&[3, 4]));
+    let request = run.request();
+    assert_eq!(request.query, [("limit", "50".to_owned())], "the newest page, without a number of the old channel");
+    run.answer(request.id, 200, &page(&[1]));
+    assert_eq!(run.core.log("general").unwrap().messages().count(), 1);
+    run.connect();
+    assert_eq!(run.request().query[0], ("after", "1".to_owned()), "the socket that names it again");
+}
+
+#[test]
 fn a_token_is_renewed_on_the_open_socket() {
     let mut run = Run::new(&[]);
     run.token(100);
