@@ -98,9 +98,26 @@ export function createLog(user) {
     return added;
   }
 
+  /**
+   * Replaces messages that were changed, unless the held state is as new. Ignores messages that are not held, because
+   * the history will contain their current state. Returns `true` if a message changed.
+   * @param {Message[]} messages
+   */
+  function update(messages) {
+    let isChanged = false;
+    for (const message of messages) {
+      const held = bySeq.get(message.seq);
+      if (!held || versionOf(message) <= versionOf(held)) continue;
+      hold(message);
+      isChanged = true;
+    }
+    return isChanged;
+  }
+
   return {
     get,
     addEarlier,
+    update,
 
     /** Messages by ascending `seq`. */
     get messages() {
@@ -141,22 +158,6 @@ export function createLog(user) {
     lacks: (seq) => settled !== null && seq > settled && !bySeq.has(seq),
 
     /**
-     * Replaces messages that were changed, unless the held state is as new. Ignores messages that are not held, because
-     * the history will contain their current state. Returns `true` if a message changed.
-     * @param {Message[]} messages
-     */
-    update(messages) {
-      let isChanged = false;
-      for (const message of messages) {
-        const held = bySeq.get(message.seq);
-        if (!held || versionOf(message) <= versionOf(held)) continue;
-        hold(message);
-        isChanged = true;
-      }
-      return isChanged;
-    },
-
-    /**
      * Applies a `reaction.added` or `reaction.removed` to a held message. Returns `"changed"`, `"unchanged"`, or
      * `"stale"` if a version between the held one and the event's is missing. Then the message must be read again.
      * @param {any} event
@@ -178,12 +179,18 @@ export function createLog(user) {
       return "changed";
     },
 
-    /** Replaces all messages by the newest page of history. @param {Message[]} messages @param {boolean} hasMore */
+    /**
+     * Replaces all messages by the newest page of history. A held state stays if it is newer than that of the page: its event
+     * came while the page was read. The `message_id` tells whether both are the same message.
+     * @param {Message[]} messages @param {boolean} hasMore
+     */
     restart(messages, hasMore) {
+      const before = [...bySeq.values()];
       bySeq.clear();
       replies.clear();
       settled = order = null;
       addEarlier(messages, hasMore);
+      update(before.filter(({ seq, message_id: id }) => bySeq.get(seq)?.message_id === id));
     },
 
     /**

@@ -209,3 +209,13 @@ test("a history that is loaded again replaces all that was held", () => {
   log.addEarlier(messages(1), false);
   assert.equal(log.get(1).thread, undefined, "the reply is not held");
 });
+
+test("a history that is loaded again keeps the newer states that came while it was read", () => {
+  const log = createLog({ userId: null });
+  const state = (seq, version, id = `m${seq}`) => ({ seq, version, message_id: id, content: `${id} v${version}` });
+  log.addEarlier([state(3, 1), state(2, 1), state(1, 1)], false);
+  log.update([state(1, 3), state(2, 3), state(3, 3)]);
+  log.restart([state(4, 1), state(3, 2), state(2, 2, "other")], true);
+  assert.deepEqual(log.messages.map(({ content }) => content), ["other v2", "m3 v3", "m4 v1"]);
+  assert.deepEqual([log.firstSeq, log.settled], [2, 4]);
+});
