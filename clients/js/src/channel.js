@@ -217,10 +217,7 @@ export function createChannel(core, id) {
   async function readChanges() {
     const asked = cursor.ask();
     const page = await request("GET", "/changes", { query: { after: asked.after, limit: CATCH_UP_PAGE } }).catch(except("changes_expired"));
-    if (!page) {
-      cursor.forget();
-      return load(await readHistory());
-    }
+    if (!page) return load(await readHistory());
     const isChanged = revised((page.changes ?? []).map((/** @type {any} */ change) => change?.message).filter(Boolean));
     cursor.read(asked, page);
     changed(isChanged);
