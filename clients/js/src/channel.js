@@ -159,9 +159,7 @@ export function createChannel(core, id) {
   /** Takes from a page of history all that is not in the log. @param {any} page */
   function joined({ messages = [], replying_to: questions }) {
     settle(messages);
-    if (!Array.isArray(questions)) return;
-    const answered = new Set(log.messages.map(({ role, reply_to: replyTo }) => role !== "user" && replyTo));
-    drafts.expect(questions.filter((seq) => !answered.has(seq)));
+    for (const seq of questions ?? []) if (!log.messages.some(({ role, reply_to: replyTo }) => role !== "user" && replyTo === seq)) drafts.expect(seq);
     readReplies();
   }
 

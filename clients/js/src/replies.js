@@ -15,7 +15,7 @@ import { except } from "./rest.js";
 export function createReplies(drafts, call, log, id, quietly, changed, catchUp) {
   /** @param {number} seq */
   async function readReply(seq) {
-    if (!drafts.isBehind(seq)) return true;
+    if (!drafts.behind.includes(seq)) return true;
     const asked = drafts.ask(seq);
     const stored = await call("GET", `/${seq}/reply`).catch(except("reply_not_found", "message_not_found"));
     if (!stored) {
