@@ -5,7 +5,7 @@
 /** @import { Request } from "./rest.js" */
 
 import { createActions } from "./actions.js";
-import { createCursor, isNumber } from "./changes.js";
+import { createCursor } from "./changes.js";
 import { createDrafts } from "./drafts.js";
 import { createPeople } from "./people.js";
 import { createReplies } from "./replies.js";
@@ -19,8 +19,8 @@ const CATCH_UP_PAGE = 100;
 /** Shortest wait for the frame that a later one has overtaken; up to twice as much more is random. */
 const GAP_MS = 250;
 
-/** Types of events that change a message: first those of reactions. */
-const CHANGES = ["reaction.added", "reaction.removed", "message.updated", "message.deleted"];
+/** Returns the messages of events, or of recorded changes. @param {any[]} changes @returns {Message[]} */
+const messagesOf = (changes) => changes.map((change) => change?.message).filter(Boolean);
 
 /** @typedef {import("./types.js").Channel} Channel */
 /** @typedef {{ take(frame: any): void, recover(): void, close(): void }} Live */
@@ -78,17 +78,15 @@ export function createChannel(core, id) {
 
   /** @param {any[]} events */
   function takeEvents(events) {
-    const known = events.filter((event) => event?.type);
-    const of = (/** @type {string[]} */ ...types) => known.filter(({ type, message }) => types.includes(type) && message).map(({ message }) => message);
-    arrived(of("message.created"));
-    let isChanged = revised(of("message.updated", "message.deleted"));
-    for (const event of known) {
-      const kind = CHANGES.indexOf(event.type);
-      if (kind < 0) continue;
-      // A message that is not held yet may come in its state before the reaction.
-      const outcome = kind > 1 ? "" : log.lacks(event.seq) ? "stale" : log.react(event);
-      isChanged ||= outcome === "changed";
-      if (outcome !== "stale") cursor.follow(event);
+    const of = (/** @type {string[]} */ ...types) => events.filter((event) => types.includes(event?.type));
+    const later = of("message.updated", "message.deleted");
+    arrived(messagesOf(of("message.created")));
+    let isChanged = revised(later);
+    later.forEach(cursor.follow);
+    for (const event of of("reaction.added", "reaction.removed")) {
+      const outcome = log.react(event);
+      isChanged ||= outcome === true;
+      if (outcome !== null) cursor.follow(event);
       else {
         // The changes that will be read include the missing version.
         cursor.tell(event.rev);
@@ -107,17 +105,17 @@ export function createChannel(core, id) {
 
   /** Takes new messages. @param {Message[]} messages */
   function arrived(messages) {
-    if (messages.length === 0) return;
+    if (!messages[0]) return;
     settle(messages);
     people.arrived(messages);
-    for (const { seq } of messages) if (isNumber(seq)) heard = Math.max(heard, seq);
+    for (const { seq } of messages) if (seq > heard) heard = seq;
     // Before the channel is open, its history will contain the messages.
     added(isOpen() ? log.push(messages) : messages);
   }
 
   /** Tells of new messages. @param {Message[]} messages */
   function added(messages) {
-    if (messages.length > 0) emit("messages", { messages });
+    if (messages[0]) emit("messages", { messages });
     changed();
   }
 
@@ -127,9 +125,10 @@ export function createChannel(core, id) {
     drafts.settle(messages);
   }
 
-  /** Takes later states of messages. Returns `true` if a held message changed. @param {Message[]} messages */
-  function revised(messages) {
-    if (messages.length === 0) return false;
+  /** Takes later states of messages. Returns `true` if a held message changed. @param {any[]} changes */
+  function revised(changes) {
+    const messages = messagesOf(changes);
+    if (!messages[0]) return false;
     const isChanged = log.update(messages);
     // Such a message has overtaken its first state.
     arrived(messages.filter(({ seq }) => log.lacks(seq)));
@@ -137,12 +136,12 @@ export function createChannel(core, id) {
     return isChanged;
   }
 
-  /** Reads a message again, until it has a version. @param {number} seq @param {number} [version] */
-  function reread(seq, version = 0) {
+  /** Reads a message again, until it has a version. @param {number} seq @param {any} [version] */
+  function reread(seq, version) {
     quietly(`message ${id} ${seq}`, async () => {
-      changed(revised([await read(seq)]));
+      changed(revised([{ message: await read(seq) }]));
       readMissing();
-      return (log.get(seq)?.version ?? version) >= version;
+      return !(/** @type {any} */ (log.get(seq)?.version) < version);
     });
   }
 
@@ -216,7 +215,7 @@ export function createChannel(core, id) {
     const asked = cursor.ask();
     const page = await request("GET", "/changes", { query: { after: asked.after, limit: CATCH_UP_PAGE } }).catch(except("changes_expired"));
     if (!page) return load(await readHistory());
-    const isChanged = revised((page.changes ?? []).map((/** @type {any} */ change) => change?.message).filter(Boolean));
+    const isChanged = revised(page.changes ?? []);
     cursor.read(asked, page);
     changed(isChanged);
   }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createLog } from "../src/store.js";
 
-const message = (seq) => ({ seq, message_id: `m${seq}` });
+const message = (seq) => ({ seq, version: 1, message_id: `m${seq}` });
 const messages = (...seqs) => seqs.map(message);
 const seqs = (log) => log.messages.map(({ seq }) => seq);
 /** Returns `true` if a message between the settled ones and the newest is missing. */
@@ -89,7 +89,7 @@ test("an empty channel is settled at nothing", () => {
 test("what is no message is left out", () => {
   const log = createLog({ userId: null });
   log.addEarlier([], false);
-  log.push([null, {}, { seq: "1" }, { seq: 0 }, { seq: 1.5 }, message(1)]);
+  log.push([null, {}, { seq: "1" }, { seq: 1.5 }, message(1)]);
   assert.deepEqual(seqs(log), [1]);
 });
 
@@ -138,27 +138,27 @@ const reacted = (log) => (log.get(1).reactions ?? []).map(({ emoji, count, user_
 test("reactions come one by one, and know which are the user's own", () => {
   const log = createLog({ userId: "alice" });
   log.addEarlier([{ ...message(1), version: 1 }], false);
-  assert.equal(log.react(reaction(2, "added", "bob", 1)), "changed");
-  assert.equal(log.react(reaction(3, "added", "alice", 2)), "changed");
-  assert.equal(log.react(reaction(4, "added", "carol", 1, "🎉")), "changed");
+  assert.equal(log.react(reaction(2, "added", "bob", 1)), true);
+  assert.equal(log.react(reaction(3, "added", "alice", 2)), true);
+  assert.equal(log.react(reaction(4, "added", "carol", 1, "🎉")), true);
   assert.deepEqual(reacted(log), ["🎉1 carol false", "👍2 alice,bob true"]);
-  assert.equal(log.react(reaction(3, "added", "alice", 2)), "unchanged", "it came twice");
-  assert.equal(log.react(reaction(5, "removed", "alice", 1)), "changed");
-  assert.equal(log.react(reaction(6, "removed", "carol", 0, "🎉")), "changed");
+  assert.equal(log.react(reaction(3, "added", "alice", 2)), false, "it came twice");
+  assert.equal(log.react(reaction(5, "removed", "alice", 1)), true);
+  assert.equal(log.react(reaction(6, "removed", "carol", 0, "🎉")), true);
   assert.deepEqual(reacted(log), ["👍1 bob false"]);
-  assert.equal(log.react(reaction(7, "removed", "bob", 0)), "changed");
+  assert.equal(log.react(reaction(7, "removed", "bob", 0)), true);
   assert.equal("reactions" in log.get(1), false);
   assert.equal(log.get(1).version, 7);
-  assert.equal(log.react({ ...reaction(8, "added", "bob", 1), seq: 5 }), "unchanged", "it is not held");
+  assert.equal(log.react({ ...reaction(8, "added", "bob", 1), seq: 5 }), null, "it is not held");
 });
 
 test("a missing version is noticed, and what it would have said is not guessed", () => {
   const log = createLog({ userId: "alice" });
   log.addEarlier([{ ...message(1), version: 1 }], false);
-  assert.equal(log.react(reaction(3, "added", "bob", 1)), "stale");
+  assert.equal(log.react(reaction(3, "added", "bob", 1)), null);
   assert.equal(log.get(1).version, 1);
   assert.deepEqual(reacted(log), []);
-  assert.equal(log.react({ ...reaction(2, "added", "bob", 1), version: undefined }), "unchanged");
+  assert.equal(log.react({ ...reaction(2, "added", "bob", 1), version: undefined }), false);
 });
 
 test("whether the user reacted is kept where a frame cannot say it", () => {
@@ -170,7 +170,7 @@ test("whether the user reacted is kept where a frame cannot say it", () => {
   assert.deepEqual(reacted(log), [`👍12 ${users} true`], "she may be one of those who are not named");
   log.update([edited(3, 10, users)]);
   assert.deepEqual(reacted(log), [`👍10 ${users} false`], "all are named");
-  assert.equal(log.react(reaction(4, "added", "zoe", 11)), "changed");
+  assert.equal(log.react(reaction(4, "added", "zoe", 11)), true);
   assert.deepEqual(reacted(log), [`👍11 ${users} true`], "no more than ten are named");
 });
 
