@@ -64,7 +64,7 @@ export function createCursor() {
     },
 
     /** Takes the numbers of an applied event. @param {any} event */
-    follow({ rev, rev_from: from = rev }) {
+    take({ rev, rev_from: from = rev }) {
       tell(rev);
       if (known >= 0 && isNumber(rev) && isNumber(from)) apply(from, rev);
     },

@@ -8,7 +8,6 @@ import { createActions } from "./actions.js";
 import { createCursor } from "./changes.js";
 import { createDrafts } from "./drafts.js";
 import { createPeople } from "./people.js";
-import { createReplies } from "./replies.js";
 import { except } from "./rest.js";
 import { createSender } from "./sender.js";
 import { createLog } from "./store.js";
@@ -71,7 +70,6 @@ export function createChannel(core, id) {
   const people = createPeople(core, id, request, emit);
   const sender = createSender(core, id, request, sent, changed);
 
-  const readReplies = createReplies(drafts, call, log, id, quietly, changed, catchUp);
   const isOpen = () => log.settled !== null;
   const lacksMessages = () => isUnsure || heard > (log.settled ?? 0);
   const isMissing = () => isOpen() && !isClosed && (lacksMessages() || cursor.isBehind);
@@ -82,11 +80,11 @@ export function createChannel(core, id) {
     const later = of("message.updated", "message.deleted");
     arrived(messagesOf(of("message.created")));
     let isChanged = revised(later);
-    later.forEach(cursor.follow);
+    later.forEach(cursor.take);
     for (const event of of("reaction.added", "reaction.removed")) {
       const outcome = log.react(event);
       isChanged ||= outcome === true;
-      if (outcome !== null) cursor.follow(event);
+      if (outcome !== null) cursor.take(event);
       else {
         // The changes that will be read include the missing version.
         cursor.tell(event.rev);
@@ -145,6 +143,25 @@ export function createChannel(core, id) {
     });
   }
 
+  /** Reads the replies of which frames are missing. The history of a channel that is not open will name its replies. */
+  function readReplies() {
+    if (isOpen()) for (const seq of drafts.behind) quietly(`reply ${id} ${seq}`, () => readReply(seq));
+  }
+
+  /** @param {number} seq */
+  async function readReply(seq) {
+    if (!drafts.behind.includes(seq)) return true;
+    const asked = drafts.ask(seq);
+    // A reply that is not stored has failed.
+    const stored = (await call("GET", `/${seq}/reply`).catch(except("reply_not_found", "message_not_found"))) ?? { status: "failed" };
+    const isRead = drafts.read(seq, asked, stored);
+    // The reply has ended as a message. Without its event, only the history brings it.
+    if (stored.seq > (log.settled ?? 0)) catchUp();
+    else if (stored.seq) drafts.drop(seq);
+    changed();
+    return isRead;
+  }
+
   /** Takes the newest page of history in place of all held messages. @param {any} page */
   function load(page) {
     const { messages = [] } = page;
@@ -168,11 +185,16 @@ export function createChannel(core, id) {
     readMissing();
   }
 
+  function stop() {
+    wait?.();
+    wait = null;
+  }
+
   /** Reads what is missing after a wait. @param {number} delay */
   function readIn(delay) {
-    wait?.();
+    stop();
     wait = after(delay, () => {
-      wait = null;
+      stop();
       readMissing();
       readReplies();
     });
@@ -218,11 +240,6 @@ export function createChannel(core, id) {
     const isChanged = revised(page.changes ?? []);
     cursor.read(asked, page);
     changed(isChanged);
-  }
-
-  function stop() {
-    wait?.();
-    wait = null;
   }
 
   const channel = {
@@ -302,7 +319,6 @@ export function createChannel(core, id) {
       readMissing();
       changed();
     },
-
   };
 
   const lead = {
@@ -311,7 +327,7 @@ export function createChannel(core, id) {
       const { type, status, seq, events } = frame;
       if (type === "events" && Array.isArray(events)) takeEvents(events);
       // A frame of a draft is late if its message has arrived.
-      if (type === "message.delta") changed(!(status === "done" && log.get(seq)) && drafts.accept(frame));
+      if (type === "message.delta") changed(!(status === "done" && log.get(seq)) && drafts.take(frame));
       people.take(frame);
       // A frame that a later one has overtaken may come yet, so that a swap in a crowd causes no requests.
       if (!wait && (isMissing() || (isOpen() && drafts.behind.length > 0))) readIn(GAP_MS * (1 + 2 * random()));
@@ -319,10 +335,10 @@ export function createChannel(core, id) {
 
     /** Reads what frames may have missed before a socket opened. */
     recover() {
-      sender.wake();
+      sender.recover();
       people.recover();
       if (!isOpen()) return drafts.clear();
-      drafts.doubt();
+      drafts.recover();
       stop();
       catchUp();
       readReplies();

@@ -82,7 +82,7 @@ export function createDrafts() {
     },
 
     /** Adds a `message.delta`. Returns `true` if the draft changed. @param {any} frame */
-    accept({ draft_id: id, reply_to: replyTo, status, position, text, seq }) {
+    take({ draft_id: id, reply_to: replyTo, status, position, text, seq }) {
       if (!isNumber(replyTo) || !isNumber(position) || typeof id !== "string" || typeof text !== "string") return false;
       const held = byQuestion.get(replyTo);
       const isHeld = held?.id === id;
@@ -137,7 +137,7 @@ export function createDrafts() {
     },
 
     /** Marks all drafts as to be read: frames of them may have been missed. */
-    doubt() {
+    recover() {
       for (const draft of byQuestion.values()) draft.isUnread = true;
     },
   };
