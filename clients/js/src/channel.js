@@ -223,10 +223,11 @@ export function createChannel(core, id) {
     isUnsure = false;
     const seen = heard;
     const page = await call("GET", "", { query: { after: log.settled, limit: CATCH_UP_PAGE } });
+    /** @type {{ messages: Message[] }} */
     const { messages = [] } = page;
     const hasMore = page.has_more && messages.length > 0;
     isUnsure ||= hasMore;
-    const fresh = log.addLater(messages, hasMore, seen);
+    const fresh = log.push(messages, Math.max(...messages.map(({ seq }) => seq), hasMore ? 0 : seen));
     cursor[fresh.length > 0 ? "join" : "tell"](page.rev);
     joined(page);
     added(fresh);

@@ -23,10 +23,8 @@ const isOver = (status, seq) => status === "failed" || (status === "cancelled" &
 export function createDrafts() {
   /** @type {Map<number, Held>} */
   const byQuestion = new Map();
-  /** Ids of ended drafts, and of replaced ones. They take less memory than the messages. @type {Set<unknown>} */
-  const ended = new Set();
-  /** @type {Set<unknown>} */
-  const replaced = new Set();
+  /** Ids of earlier drafts: `true` after their end, `false` after their replacement. @type {Map<unknown, boolean>} */
+  const past = new Map();
 
   /** Returns the id of the held draft at the time of a request, for `read`. @param {number} replyTo */
   const ask = (replyTo) => byQuestion.get(replyTo)?.id;
@@ -36,7 +34,7 @@ export function createDrafts() {
 
   /** @param {number} replyTo @param {string | null} id */
   function begin(replyTo, id) {
-    replaced.add(ask(replyTo));
+    past.set(ask(replyTo), false);
     /** @type {Held} */
     const draft = { id, replyTo, status: "thinking", characters: [], waiting: [], isUnread: !id };
     byQuestion.set(replyTo, draft);
@@ -87,12 +85,12 @@ export function createDrafts() {
       const held = byQuestion.get(replyTo);
       const isHeld = held?.id === id;
       if (isOver(status, seq)) {
-        ended.add(id);
+        past.set(id, true);
         // A newer draft of the same reply stays.
         return (isHeld || held?.id === null) && drop(replyTo);
       }
-      if (ended.has(id)) return false;
-      if (!isHeld && replaced.has(id)) {
+      if (past.get(id)) return false;
+      if (!isHeld && past.has(id)) {
         // The order of the frames does not show which of the two drafts is the current one.
         if (held) held.isUnread = true;
         return false;
@@ -115,11 +113,11 @@ export function createDrafts() {
       // A draft that began after the request is newer than the answer.
       if (draft.id !== asked && draft.id !== id) return false;
       if (isOver(status, seq)) {
-        ended.add(id ?? draft.id);
+        past.set(id ?? draft.id, true);
         return drop(replyTo);
       }
       if (id && draft.id !== id) {
-        replaced.delete(id);
+        past.delete(id);
         draft = begin(replyTo, id);
       }
       draft.isUnread = false;
@@ -131,7 +129,7 @@ export function createDrafts() {
     settle(messages) {
       for (const { role, reply_to: replyTo, agent } of messages) {
         if (role === "user") continue;
-        ended.add(ask(replyTo)).add(agent?.draft_id);
+        past.set(ask(replyTo), true).set(agent?.draft_id, true);
         drop(replyTo);
       }
     },

@@ -137,13 +137,14 @@ export function createLog(user) {
     },
 
     /**
-     * Adds pushed messages. Returns the new ones. A message up to `settled` that is not held is a late repetition of a first
-     * state, which may have changed since: the history has the current one.
+     * Adds messages that were pushed, or those of the history up to `end`. Returns the new ones. Messages missing below `end`
+     * do not exist. A message up to `settled` that is not held is a late repetition of a first state, which may have changed
+     * since: the history has the current one.
      * @param {Message[]} messages
      */
-    push(messages) {
+    push(messages, end = 0) {
       const added = insert(messages.filter((message) => message?.seq > settled || bySeq.has(message?.seq)));
-      settle(settled);
+      settle(Math.max(settled, end));
       return added;
     },
 
@@ -182,19 +183,6 @@ export function createLog(user) {
       settled = undefined;
       addEarlier(messages, hasMore);
       update(before.filter(({ seq, message_id: id }) => bySeq.get(seq)?.message_id === id));
-    },
-
-    /**
-     * Adds a page of catch-up that begins after `settled`. Returns the new messages.
-     *
-     * `seen` is the newest `seq` held at the time of the request: if there is no further page, messages missing below
-     * it do not exist.
-     * @param {Message[]} messages @param {boolean} hasMore
-     */
-    addLater(messages, hasMore, seen = 0) {
-      const added = insert(messages);
-      settle(Math.max(settled, ...messages.map(({ seq }) => seq), hasMore ? 0 : seen));
-      return added;
     },
   };
 }

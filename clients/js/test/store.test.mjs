@@ -26,7 +26,7 @@ test("a push beyond the next number is a gap, until the history closes it", () =
   log.push(messages(5));
   assert.equal(hasGap(log), true);
   assert.equal(log.settled, 2);
-  log.addLater(messages(3, 4, 5), false, 5);
+  log.push(messages(3, 4, 5), 5);
   assert.equal(hasGap(log), false);
   assert.equal(log.settled, 5);
   assert.deepEqual(seqs(log), [1, 2, 3, 4, 5]);
@@ -36,7 +36,7 @@ test("a page that is not the last leaves the rest of the gap open", () => {
   const log = createLog({ userId: null });
   log.addEarlier(messages(1), false);
   log.push(messages(9));
-  log.addLater(messages(2, 3), true, 9);
+  log.push(messages(2, 3), 3);
   assert.equal(log.settled, 3);
   assert.equal(hasGap(log), true);
 });
@@ -45,7 +45,7 @@ test("numbers that the history does not hold either are no gap", () => {
   const log = createLog({ userId: null });
   log.addEarlier(messages(1), false);
   log.push(messages(4));
-  log.addLater(messages(4), false, 4);
+  log.push(messages(4), 4);
   assert.equal(log.settled, 4);
   assert.equal(hasGap(log), false);
 });
@@ -56,7 +56,7 @@ test("what was pushed after the page had been asked for stays a gap", () => {
   log.push(messages(3));
   const seen = log.lastSeq;
   log.push(messages(7));
-  log.addLater(messages(2, 3), false, seen);
+  log.push(messages(2, 3), seen);
   assert.equal(log.settled, 3);
   assert.equal(hasGap(log), true);
 });
@@ -109,7 +109,7 @@ test("any order of delivery gives the same log", () => {
     }
     for (const one of arriving) log.push([one]);
     const from = log.settled;
-    log.addLater(all.filter(({ seq }) => seq > from), false, log.lastSeq ?? 0);
+    log.push(all.filter(({ seq }) => seq > from), log.lastSeq ?? 0);
     assert.deepEqual(log.messages, all, `round ${round}`);
     assert.equal(hasGap(log), false);
   }
@@ -125,7 +125,7 @@ test("the later version of a message wins, in whatever order the two come", () =
   assert.equal(log.update([state(4, { deleted_at: "2026-11-24T00:00:03.000Z" })]), true);
   assert.equal(log.update([state(3)]), false);
   assert.equal(log.update([{ ...message(7), version: 9 }]), false, "history will bring it");
-  log.addLater([state(5)], false);
+  log.push([state(5)]);
   assert.equal(log.get(2).content, "v5", "a page that is read again is not older");
   log.addEarlier([state(1)], false);
   assert.equal(log.get(2).content, "v5");
