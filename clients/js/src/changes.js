@@ -69,11 +69,11 @@ export function createCursor() {
       if (known >= 0 && isNumber(rev) && isNumber(from)) apply(from, rev);
     },
 
-    /** Returns the state at the time of a request, for `read`. Its `after` is the number to ask with. */
-    ask: () => ({ after: known, told }),
+    /** Returns the state at the time of a request, for `read`. Its `known` is the number to ask with. */
+    ask: () => ({ known, told }),
 
     /** Takes a page of changes that was requested with `asked`, after its messages were applied. @param {any} asked @param {any} page */
-    read({ after, told: before }, { has_more: hasMore, next, rev }) {
+    read({ known: after, told: before }, { has_more: hasMore, next, rev }) {
       const end = (hasMore ? next?.after : rev) ?? 0;
       const isTold = told > before;
       tell(rev);

@@ -164,7 +164,7 @@ export function createChannel(core, id) {
 
   /** Takes the newest page of history in place of all held messages. @param {any} page */
   function load(page) {
-    const { messages = [] } = page;
+    const { messages } = page;
     log.restart(messages, page.has_more);
     cursor.restart(page.rev);
     joined(page);
@@ -173,7 +173,7 @@ export function createChannel(core, id) {
   }
 
   /** Takes from a page of history all that is not in the log. @param {any} page */
-  function joined({ messages = [], replying_to: questions }) {
+  function joined({ messages, replying_to: questions }) {
     settle(messages);
     for (const seq of questions ?? []) if (!log.messages.some(({ role, reply_to: replyTo }) => role !== "user" && replyTo === seq)) drafts.expect(seq);
     readReplies();
@@ -224,11 +224,11 @@ export function createChannel(core, id) {
     const seen = heard;
     const page = await call("GET", "", { query: { after: log.settled, limit: CATCH_UP_PAGE } });
     /** @type {{ messages: Message[] }} */
-    const { messages = [] } = page;
+    const { messages } = page;
     const hasMore = page.has_more && messages.length > 0;
     isUnsure ||= hasMore;
     const fresh = log.push(messages, Math.max(...messages.map(({ seq }) => seq), hasMore ? 0 : seen));
-    cursor[fresh.length > 0 ? "join" : "tell"](page.rev);
+    cursor[fresh[0] ? "join" : "tell"](page.rev);
     joined(page);
     added(fresh);
   }
@@ -236,9 +236,9 @@ export function createChannel(core, id) {
   /** Reads one page of changes. */
   async function readChanges() {
     const asked = cursor.ask();
-    const page = await request("GET", "/changes", { query: { after: asked.after, limit: CATCH_UP_PAGE } }).catch(except("changes_expired"));
+    const page = await request("GET", "/changes", { query: { after: asked.known, limit: CATCH_UP_PAGE } }).catch(except("changes_expired"));
     if (!page) return load(await readHistory());
-    const isChanged = revised(page.changes ?? []);
+    const isChanged = revised(page.changes);
     cursor.read(asked, page);
     changed(isChanged);
   }
@@ -315,7 +315,7 @@ export function createChannel(core, id) {
       const page = await readHistory(options, firstSeq);
       // Meanwhile the history was loaded again, or another request has brought this page.
       if (log.firstSeq !== firstSeq) return;
-      log.addEarlier(page.messages ?? [], page.has_more);
+      log.addEarlier(page.messages, page.has_more);
       cursor.join(page.rev);
       readMissing();
       changed();

@@ -51,15 +51,16 @@ export function createLog(user) {
   /** Holds a message. Keeps the larger summary of its thread, and the user's own reactions, which no frame states. @param {any} message */
   function hold(message) {
     const { seq, thread_seq: root, reactions, thread } = message;
+    /** @type {any} */
     const held = bySeq.get(seq);
     const stored = { ...message };
     if (reactions)
       stored.reactions = reactions.map((/** @type {any} */ one) => {
         const { emoji, count, user_ids: users } = one;
         // Of more reactors than are named, the user may be one.
-        return { reacted: users.includes(user.userId ?? "") || (count > users.length && reactionOf(held, emoji)?.reacted === true), ...one };
+        return { reacted: users.includes(user.userId ?? "") || (count > users.length && !!reactionOf(held, emoji)?.reacted), ...one };
       });
-    if (held?.thread && held.thread.reply_count > (thread?.reply_count ?? 0)) stored.thread = held.thread;
+    if (held?.thread?.reply_count > (thread?.reply_count ?? 0)) stored.thread = held.thread;
     bySeq.set(seq, stored);
     if (root) replies.set(root, (replies.get(root) ?? new Set()).add(seq));
   }
@@ -93,14 +94,9 @@ export function createLog(user) {
    * @param {Message[]} messages
    */
   function update(messages) {
-    let isChanged = false;
-    for (const message of messages) {
-      const held = bySeq.get(message.seq);
-      if (!held || !(message.version > held.version)) continue;
-      hold(message);
-      isChanged = true;
-    }
-    return isChanged;
+    const later = messages.filter(({ seq, version }) => version > /** @type {any} */ (bySeq.get(seq))?.version);
+    later.forEach(hold);
+    return later.length > 0;
   }
 
   /** Returns `true` if a message came after `settled` and is not held. @param {number} seq */

@@ -30,7 +30,7 @@ test("events in order move the number, and a gap must be read", () => {
   cursor.take({ rev: 14 });
   assert.deepEqual(state(cursor), [12, true]);
   const asked = cursor.ask();
-  assert.equal(asked.after, 12);
+  assert.equal(asked.known, 12);
   cursor.take({ rev: 16 });
   cursor.read(asked, { has_more: true, next: { after: 13 }, rev: 16 });
   assert.deepEqual(state(cursor), [14, true], "change 14 was applied early");
