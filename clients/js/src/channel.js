@@ -79,11 +79,11 @@ export function createChannel(core, id) {
     const of = (/** @type {string[]} */ ...types) => events.filter((event) => types.includes(event?.type));
     const later = of("message.updated", "message.deleted");
     arrived(messagesOf(of("message.created")));
-    let isChanged = revised(later);
+    revised(later);
     later.forEach(cursor.take);
     for (const event of of("reaction.added", "reaction.removed")) {
       const outcome = log.react(event);
-      isChanged ||= outcome === true;
+      changed(outcome);
       if (outcome !== null) cursor.take(event);
       else {
         // The changes that will be read include the missing version.
@@ -91,7 +91,6 @@ export function createChannel(core, id) {
         if (!cursor.isBehind) reread(event.seq, event.version);
       }
     }
-    changed(isChanged);
   }
 
   /** Takes a message that was sent. @param {Message} message @param {unknown} rev The channel's change number. */
@@ -123,21 +122,20 @@ export function createChannel(core, id) {
     drafts.settle(messages);
   }
 
-  /** Takes later states of messages. Returns `true` if a held message changed. @param {any[]} changes */
+  /** Takes later states of messages. @param {any[]} changes */
   function revised(changes) {
     const messages = messagesOf(changes);
-    if (!messages[0]) return false;
-    const isChanged = log.update(messages);
+    if (!messages[0]) return;
+    changed(log.update(messages));
     // Such a message has overtaken its first state.
     arrived(messages.filter(({ seq }) => log.lacks(seq)));
     emit("revised", { messages });
-    return isChanged;
   }
 
   /** Reads a message again, until it has a version. @param {number} seq @param {any} [version] */
   function reread(seq, version) {
     quietly(`message ${id} ${seq}`, async () => {
-      changed(revised([{ message: await read(seq) }]));
+      revised([{ message: await read(seq) }]);
       readMissing();
       return !(/** @type {any} */ (log.get(seq)?.version) < version);
     });
@@ -238,9 +236,8 @@ export function createChannel(core, id) {
     const asked = cursor.ask();
     const page = await request("GET", "/changes", { query: { after: asked.known, limit: CATCH_UP_PAGE } }).catch(except("changes_expired"));
     if (!page) return load(await readHistory());
-    const isChanged = revised(page.changes);
+    revised(page.changes);
     cursor.read(asked, page);
-    changed(isChanged);
   }
 
   const channel = {

@@ -107,7 +107,7 @@ export function createDrafts() {
      * must be read again.
      * @param {number} replyTo @param {string | null | undefined} asked @param {any} reply
      */
-    read(replyTo, asked, { draft_id: id, status, text, seq }) {
+    read(replyTo, asked, { draft_id: id, status, text = "", seq }) {
       let draft = byQuestion.get(replyTo);
       if (!draft) return true;
       // A draft that began after the request is newer than the answer.
@@ -122,7 +122,7 @@ export function createDrafts() {
       }
       draft.isUnread = false;
       // A reply without a draft has its text in its message.
-      return advance(draft, status, 0, (!id && draft.id) || !text ? "" : text);
+      return advance(draft, status, 0, !id && draft.id ? "" : text);
     },
 
     /** Drops the drafts that these messages complete, and frames of them that come late. @param {any[]} messages */

@@ -25,8 +25,6 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
   let stored = Promise.resolve();
   /** @type {Promise<any>} */
   let last = stored;
-  /** @type {Promise<void> | undefined} */
-  let restored;
   let isClosed = false;
   /** Ends the wait for the next attempt. */
   let wake = () => {};
@@ -81,24 +79,20 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
           throw error;
         }
         if (isLive()) counted += 1;
-        if (!error.isTransient || counted >= SEND_ATTEMPTS) return failed(key, error);
+        if (!error.isTransient || counted >= SEND_ATTEMPTS) {
+          // After a failure that may pass, all later entries fail too: so they can be sent in their order.
+          let isLater = false;
+          for (const one of outbox.values()) {
+            if (one === entry || isLater) put(one, "failed", error);
+            isLater ||= one === entry && error.isTransient;
+          }
+          return undefined;
+        }
         await new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
           const cancel = after(backoff(attempt, random, error), resolve);
           wake = () => (cancel(), resolve());
         });
       }
-    }
-  }
-
-  /**
-   * Marks an entry as failed, and after a failure that may pass, all later ones: so they can be sent in their order.
-   * @param {string} key @param {ProblemError} error @returns {undefined}
-   */
-  function failed(key, error) {
-    let isLater = false;
-    for (const entry of [...outbox.values()]) {
-      if (entry.key === key || isLater) put(entry, "failed", error);
-      isLater ||= entry.key === key && error.isTransient;
     }
   }
 
@@ -116,17 +110,16 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
     },
 
     /** Takes and sends what an earlier page has left, after what was sent meanwhile. */
-    restore: () =>
-      (restored ??= (async () => {
-        /** @type {OutboxEntry[]} */
-        const found = (await keep(async (store, prefix) => Promise.all((await store.keys()).filter((name) => name.startsWith(prefix)).map((name) => store.get(name))))) ?? [];
-        for (const entry of found.filter(Boolean).sort((a, b) => a.createdAt - b.createdAt)) {
-          const { key, state, createdAt } = entry;
-          if (outbox.has(key)) continue;
-          put(entry, state === "failed" || now() - createdAt > KEY_MS ? "failed" : "sending");
-          deliver(key);
-        }
-      })()),
+    async restore() {
+      /** @type {OutboxEntry[]} */
+      const found = (await keep(async (store, prefix) => Promise.all((await store.keys()).filter((name) => name.startsWith(prefix)).map((name) => store.get(name))))) ?? [];
+      for (const entry of found.filter(Boolean).sort((a, b) => a.createdAt - b.createdAt)) {
+        const { key, state, createdAt } = entry;
+        if (outbox.has(key)) continue;
+        put(entry, now() - createdAt > KEY_MS ? "failed" : state);
+        deliver(key);
+      }
+    },
 
     /**
      * Sends a message, which may quote the message `replyTo` and may belong to the thread of the message `threadSeq`. Its
