@@ -68,7 +68,11 @@ export function createChannel(core, id) {
   const changed = (isChanged = true) => isChanged && emit("change");
 
   const people = createPeople(core, id, request, emit);
-  const sender = createSender(core, id, request, sent, changed);
+  const sender = createSender(core, id, request, (message, rev) => {
+    arrived([message]);
+    cursor.tell(rev);
+    readMissing();
+  }, changed);
 
   const isOpen = () => log.settled !== null;
   const lacksMessages = () => isUnsure || heard > (log.settled ?? 0);
@@ -91,13 +95,6 @@ export function createChannel(core, id) {
         if (!cursor.isBehind) reread(event.seq, event.version);
       }
     }
-  }
-
-  /** Takes a message that was sent. @param {Message} message @param {unknown} rev The channel's change number. */
-  function sent(message, rev) {
-    arrived([message]);
-    cursor.tell(rev);
-    readMissing();
   }
 
   /** Takes new messages. @param {Message[]} messages */
@@ -143,30 +140,27 @@ export function createChannel(core, id) {
 
   /** Reads the replies of which frames are missing. The history of a channel that is not open will name its replies. */
   function readReplies() {
-    if (isOpen()) for (const seq of drafts.behind) quietly(`reply ${id} ${seq}`, () => readReply(seq));
-  }
-
-  /** @param {number} seq */
-  async function readReply(seq) {
-    if (!drafts.behind.includes(seq)) return true;
-    const asked = drafts.ask(seq);
-    // A reply that is not stored has failed.
-    const stored = (await call("GET", `/${seq}/reply`).catch(except("reply_not_found", "message_not_found"))) ?? { status: "failed" };
-    const isRead = drafts.read(seq, asked, stored);
-    // The reply has ended as a message. Without its event, only the history brings it.
-    if (stored.seq > (log.settled ?? 0)) catchUp();
-    else if (stored.seq) drafts.drop(seq);
-    changed();
-    return isRead;
+    for (const seq of isOpen() ? drafts.behind : [])
+      quietly(`reply ${id} ${seq}`, async () => {
+        if (!drafts.behind.includes(seq)) return true;
+        const asked = drafts.ask(seq);
+        // A reply that is not stored has failed.
+        const stored = (await call("GET", `/${seq}/reply`).catch(except("reply_not_found", "message_not_found"))) ?? { status: "failed" };
+        const isRead = drafts.read(seq, asked, stored);
+        // The reply has ended as a message. Without its event, only the history brings it.
+        if (stored.seq > (log.settled ?? 0)) catchUp();
+        else if (stored.seq) drafts.drop(seq);
+        changed();
+        return isRead;
+      });
   }
 
   /** Takes the newest page of history in place of all held messages. @param {any} page */
   function load(page) {
-    const { messages } = page;
-    log.restart(messages, page.has_more);
+    log.restart(page.messages, page.has_more);
     cursor.restart(page.rev);
     joined(page);
-    emit("history", { messages });
+    emit("history", { messages: page.messages });
     changed();
   }
 
@@ -218,11 +212,10 @@ export function createChannel(core, id) {
 
   /** Reads one page of messages. */
   async function readAfter() {
-    isUnsure = false;
     const seen = heard;
+    isUnsure = false;
     const page = await call("GET", "", { query: { after: log.settled, limit: CATCH_UP_PAGE } });
-    /** @type {{ messages: Message[] }} */
-    const { messages } = page;
+    const messages = /** @type {Message[]} */ (page.messages);
     const hasMore = page.has_more && messages.length > 0;
     isUnsure ||= hasMore;
     const fresh = log.push(messages, Math.max(...messages.map(({ seq }) => seq), hasMore ? 0 : seen));
