@@ -46,7 +46,7 @@ export function createActions(call, read, log, drafts, changed, unheard) {
       const held = log.get(seq) ?? (await read(seq, options));
       const headers = { "content-type": "application/merge-patch+json", "if-match": `"${held.version}"` };
       return call("PATCH", `/${seq}`, { body: { content }, headers, ...options }).then(answered, async (error) => {
-        if (error.code !== "version_mismatch") throw error;
+        except("version_mismatch")(error);
         const current = answered(await read(seq, options));
         // A reaction changes the version too.
         if (current.content !== held.content || current.version === held.version) throw error;

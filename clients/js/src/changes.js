@@ -3,9 +3,6 @@
 /** Returns `true` for a number of a message, of a change, or of characters. @param {any} value @returns {value is number} */
 export const isNumber = (value) => Number.isSafeInteger(value) && value >= 0;
 
-/** Returns a number of a change, or `null` if the value is none. @param {unknown} value */
-const numberOf = (value) => (isNumber(value) ? value : null);
-
 /**
  * Follows the numbers of the changes of a channel (`rev`): 1, 2, 3 and so on, without a gap.
  *
@@ -13,88 +10,78 @@ const numberOf = (value) => (isNumber(value) ? value : null);
  * changes are missing. Then the client reads the changes after `known`, page by page, until `isBehind` is `false`.
  */
 export function createCursor() {
-  /** @type {number | null} */
-  let known = null;
+  /** `undefined` until the first page of history has arrived: no number is larger or smaller. @type {any} */
+  let known;
   /** The largest number in an event, a page or an answer. */
   let told = 0;
-  /** Numbers of applied events that came early, as `[from, rev]`. @type {[number, number][]} */
+  /** Numbers of applied changes after a gap, as `[from, rev]`. @type {number[][]} */
   let early = [];
 
-  /** Takes a number up to which the channel has changes. @param {unknown} rev */
-  const tell = (rev) => {
-    told = Math.max(told, numberOf(rev) ?? 0);
-  };
+  /** Takes a number up to which the channel has changes. @param {any} rev */
+  function tell(rev) {
+    if (isNumber(rev)) told = Math.max(told, rev);
+  }
 
-  /** Moves on over the events that came early. */
-  function advance() {
+  /** Moves on over applied changes, and over those that came early. @param {number} from @param {number} rev */
+  function apply(from, rev) {
+    early.push([from, rev]);
     early.sort(([a], [b]) => a - b);
-    while (known !== null && early[0]?.[0] <= known + 1) known = Math.max(known, /** @type {[number, number]} */ (early.shift())[1]);
+    while (early[0]?.[0] <= known + 1) known = Math.max(known, /** @type {number[]} */ (early.shift())[1]);
+  }
+
+  /**
+   * Takes the number of a page of history with messages that were not held. Events between the number and `known` may
+   * have changed these messages before they were held, so the changes after the number are missing.
+   * @param {any} rev
+   */
+  function join(rev) {
+    if (!isNumber(rev)) return;
+    tell(rev);
+    tell(known);
+    // The page may lack the changes of events that came early.
+    early = [];
+    known = Math.min(known ?? rev, rev);
   }
 
   return {
     tell,
+    join,
 
-    /** Number up to which all changes are applied; `null` until the first page of history has arrived. */
+    /** Number up to which all changes are applied; `null` until the first page of history has arrived. @returns {number | null} */
     get known() {
-      return known;
+      return known ?? null;
     },
 
     /** `true` if changes must be read. */
     get isBehind() {
-      return known !== null && told > known;
+      return told > known;
     },
 
-    /**
-     * Takes the number of a page of history with messages that were not held. Events between the number and `known` may
-     * have changed these messages before they were held, so the changes after the number are missing.
-     * @param {unknown} rev
-     */
-    join(rev) {
-      tell(rev);
-      const number = numberOf(rev);
-      if (number === null) return;
-      tell(known);
-      // The page may lack the changes of events that came early.
-      early = [];
-      known = Math.min(known ?? number, number);
-    },
-
-    /** Takes the number of the page that replaces all held messages. @param {unknown} rev */
+    /** Takes the number of the page that replaces all held messages. @param {any} rev */
     restart(rev) {
-      early = [];
-      known = numberOf(rev);
-      tell(rev);
+      known = undefined;
+      join(rev);
     },
 
     /** Takes the numbers of an applied event. @param {any} event */
-    follow({ rev, rev_from: from = rev }) {
+    take({ rev, rev_from: from = rev }) {
       tell(rev);
-      if (known === null || numberOf(rev) === null || numberOf(from) === null) return;
-      early.push([from, rev]);
-      advance();
+      if (known >= 0 && isNumber(rev) && isNumber(from)) apply(from, rev);
     },
 
-    /** Returns the state at the time of a request, for `read`. Its `after` is the number to ask with. */
-    ask: () => ({ after: known, told }),
+    /** Returns the state at the time of a request, for `read`. Its `known` is the number to ask with. */
+    ask: () => ({ known, told }),
 
     /** Takes a page of changes that was requested with `asked`, after its messages were applied. @param {any} asked @param {any} page */
-    read(asked, { has_more: hasMore, next, rev }) {
-      const { after } = asked;
-      const end = numberOf(hasMore ? next?.after : rev);
-      const isLast = !hasMore || end === null || end <= after;
-      const isTold = told > asked.told;
+    read({ known: after, told: before }, { has_more: hasMore, next, rev }) {
+      const end = (hasMore ? next?.after : rev) ?? 0;
+      const isTold = told > before;
       tell(rev);
       // A page of history with an older number came meanwhile: the changes after that number are still missing.
-      if (known === null || known < after) return;
-      known = Math.max(known, end ?? 0);
-      advance();
+      if (known < after) return;
+      apply(0, end);
       // A number that the server does not have belongs to another channel that had the id.
-      if (isLast && !isTold) told = /** @type {number} */ (known);
-    },
-
-    /** Forgets what it was told: the missing changes are no longer stored, so the history must be loaded again. */
-    forget() {
-      told = 0;
+      if (!isTold && (!hasMore || end <= after)) told = known;
     },
   };
 }

@@ -5,10 +5,9 @@
 /** @import { Request } from "./rest.js" */
 
 import { createActions } from "./actions.js";
-import { createCursor, isNumber } from "./changes.js";
+import { createCursor } from "./changes.js";
 import { createDrafts } from "./drafts.js";
 import { createPeople } from "./people.js";
-import { createReplies } from "./replies.js";
 import { except } from "./rest.js";
 import { createSender } from "./sender.js";
 import { createLog } from "./store.js";
@@ -19,8 +18,8 @@ const CATCH_UP_PAGE = 100;
 /** Shortest wait for the frame that a later one has overtaken; up to twice as much more is random. */
 const GAP_MS = 250;
 
-/** Types of events that change a message: first those of reactions. */
-const CHANGES = ["reaction.added", "reaction.removed", "message.updated", "message.deleted"];
+/** Returns the messages of events, or of recorded changes. @param {any[]} changes @returns {Message[]} */
+const messagesOf = (changes) => changes.map((change) => change?.message).filter(Boolean);
 
 /** @typedef {import("./types.js").Channel} Channel */
 /** @typedef {{ take(frame: any): void, recover(): void, close(): void }} Live */
@@ -69,55 +68,48 @@ export function createChannel(core, id) {
   const changed = (isChanged = true) => isChanged && emit("change");
 
   const people = createPeople(core, id, request, emit);
-  const sender = createSender(core, id, request, sent, changed);
+  const sender = createSender(core, id, request, (message, rev) => {
+    arrived([message]);
+    cursor.tell(rev);
+    readMissing();
+  }, changed);
 
-  const readReplies = createReplies(drafts, call, log, id, quietly, changed, catchUp);
   const isOpen = () => log.settled !== null;
   const lacksMessages = () => isUnsure || heard > (log.settled ?? 0);
   const isMissing = () => isOpen() && !isClosed && (lacksMessages() || cursor.isBehind);
 
   /** @param {any[]} events */
   function takeEvents(events) {
-    const known = events.filter((event) => event?.type);
-    const of = (/** @type {string[]} */ ...types) => known.filter(({ type, message }) => types.includes(type) && message).map(({ message }) => message);
-    arrived(of("message.created"));
-    let isChanged = revised(of("message.updated", "message.deleted"));
-    for (const event of known) {
-      const kind = CHANGES.indexOf(event.type);
-      if (kind < 0) continue;
-      // A message that is not held yet may come in its state before the reaction.
-      const outcome = kind > 1 ? "" : log.lacks(event.seq) ? "stale" : log.react(event);
-      isChanged ||= outcome === "changed";
-      if (outcome !== "stale") cursor.follow(event);
+    const of = (/** @type {string[]} */ ...types) => events.filter((event) => types.includes(event?.type));
+    const later = of("message.updated", "message.deleted");
+    arrived(messagesOf(of("message.created")));
+    revised(later);
+    later.forEach(cursor.take);
+    for (const event of of("reaction.added", "reaction.removed")) {
+      const outcome = log.react(event);
+      changed(outcome);
+      if (outcome !== null) cursor.take(event);
       else {
         // The changes that will be read include the missing version.
         cursor.tell(event.rev);
         if (!cursor.isBehind) reread(event.seq, event.version);
       }
     }
-    changed(isChanged);
-  }
-
-  /** Takes a message that was sent. @param {Message} message @param {unknown} rev The channel's change number. */
-  function sent(message, rev) {
-    arrived([message]);
-    cursor.tell(rev);
-    readMissing();
   }
 
   /** Takes new messages. @param {Message[]} messages */
   function arrived(messages) {
-    if (messages.length === 0) return;
+    if (!messages[0]) return;
     settle(messages);
     people.arrived(messages);
-    for (const { seq } of messages) if (isNumber(seq)) heard = Math.max(heard, seq);
+    for (const { seq } of messages) if (seq > heard) heard = seq;
     // Before the channel is open, its history will contain the messages.
     added(isOpen() ? log.push(messages) : messages);
   }
 
   /** Tells of new messages. @param {Message[]} messages */
   function added(messages) {
-    if (messages.length > 0) emit("messages", { messages });
+    if (messages[0]) emit("messages", { messages });
     changed();
   }
 
@@ -127,41 +119,55 @@ export function createChannel(core, id) {
     drafts.settle(messages);
   }
 
-  /** Takes later states of messages. Returns `true` if a held message changed. @param {Message[]} messages */
-  function revised(messages) {
-    if (messages.length === 0) return false;
-    const isChanged = log.update(messages);
+  /** Takes later states of messages. @param {any[]} changes */
+  function revised(changes) {
+    const messages = messagesOf(changes);
+    if (!messages[0]) return;
+    changed(log.update(messages));
     // Such a message has overtaken its first state.
     arrived(messages.filter(({ seq }) => log.lacks(seq)));
     emit("revised", { messages });
-    return isChanged;
   }
 
-  /** Reads a message again, until it has a version. @param {number} seq @param {number} [version] */
-  function reread(seq, version = 0) {
+  /** Reads a message again, until it has a version. @param {number} seq @param {any} [version] */
+  function reread(seq, version) {
     quietly(`message ${id} ${seq}`, async () => {
-      changed(revised([await read(seq)]));
+      revised([{ message: await read(seq) }]);
       readMissing();
-      return (log.get(seq)?.version ?? version) >= version;
+      return !(/** @type {any} */ (log.get(seq)?.version) < version);
     });
+  }
+
+  /** Reads the replies of which frames are missing. The history of a channel that is not open will name its replies. */
+  function readReplies() {
+    for (const seq of isOpen() ? drafts.behind : [])
+      quietly(`reply ${id} ${seq}`, async () => {
+        if (!drafts.behind.includes(seq)) return true;
+        const asked = drafts.ask(seq);
+        // A reply that is not stored has failed.
+        const stored = (await call("GET", `/${seq}/reply`).catch(except("reply_not_found", "message_not_found"))) ?? { status: "failed" };
+        const isRead = drafts.read(seq, asked, stored);
+        // The reply has ended as a message. Without its event, only the history brings it.
+        if (stored.seq > (log.settled ?? 0)) catchUp();
+        else if (stored.seq) drafts.drop(seq);
+        changed();
+        return isRead;
+      });
   }
 
   /** Takes the newest page of history in place of all held messages. @param {any} page */
   function load(page) {
-    const { messages = [] } = page;
-    log.restart(messages, page.has_more);
+    log.restart(page.messages, page.has_more);
     cursor.restart(page.rev);
     joined(page);
-    emit("history", { messages });
+    emit("history", { messages: page.messages });
     changed();
   }
 
   /** Takes from a page of history all that is not in the log. @param {any} page */
-  function joined({ messages = [], replying_to: questions }) {
+  function joined({ messages, replying_to: questions }) {
     settle(messages);
-    if (!Array.isArray(questions)) return;
-    const answered = new Set(log.messages.map(({ role, reply_to: replyTo }) => role !== "user" && replyTo));
-    drafts.expect(questions.filter((seq) => !answered.has(seq)));
+    for (const seq of questions ?? []) if (!log.messages.some(({ role, reply_to: replyTo }) => role !== "user" && replyTo === seq)) drafts.expect(seq);
     readReplies();
   }
 
@@ -171,11 +177,16 @@ export function createChannel(core, id) {
     readMissing();
   }
 
+  function stop() {
+    wait?.();
+    wait = null;
+  }
+
   /** Reads what is missing after a wait. @param {number} delay */
   function readIn(delay) {
-    wait?.();
+    stop();
     wait = after(delay, () => {
-      wait = null;
+      stop();
       readMissing();
       readReplies();
     });
@@ -201,14 +212,14 @@ export function createChannel(core, id) {
 
   /** Reads one page of messages. */
   async function readAfter() {
-    isUnsure = false;
     const seen = heard;
+    isUnsure = false;
     const page = await call("GET", "", { query: { after: log.settled, limit: CATCH_UP_PAGE } });
-    const { messages = [] } = page;
+    const messages = /** @type {Message[]} */ (page.messages);
     const hasMore = page.has_more && messages.length > 0;
     isUnsure ||= hasMore;
-    const fresh = log.addLater(messages, hasMore, seen);
-    cursor[fresh.length > 0 ? "join" : "tell"](page.rev);
+    const fresh = log.push(messages, Math.max(...messages.map(({ seq }) => seq), hasMore ? 0 : seen));
+    cursor[fresh[0] ? "join" : "tell"](page.rev);
     joined(page);
     added(fresh);
   }
@@ -216,19 +227,10 @@ export function createChannel(core, id) {
   /** Reads one page of changes. */
   async function readChanges() {
     const asked = cursor.ask();
-    const page = await request("GET", "/changes", { query: { after: asked.after, limit: CATCH_UP_PAGE } }).catch(except("changes_expired"));
-    if (!page) {
-      cursor.forget();
-      return load(await readHistory());
-    }
-    const isChanged = revised((page.changes ?? []).map((/** @type {any} */ change) => change?.message).filter(Boolean));
+    const page = await request("GET", "/changes", { query: { after: asked.known, limit: CATCH_UP_PAGE } }).catch(except("changes_expired"));
+    if (!page) return load(await readHistory());
+    revised(page.changes);
     cursor.read(asked, page);
-    changed(isChanged);
-  }
-
-  function stop() {
-    wait?.();
-    wait = null;
   }
 
   const channel = {
@@ -303,12 +305,11 @@ export function createChannel(core, id) {
       const page = await readHistory(options, firstSeq);
       // Meanwhile the history was loaded again, or another request has brought this page.
       if (log.firstSeq !== firstSeq) return;
-      log.addEarlier(page.messages ?? [], page.has_more);
+      log.addEarlier(page.messages, page.has_more);
       cursor.join(page.rev);
       readMissing();
       changed();
     },
-
   };
 
   const lead = {
@@ -317,7 +318,7 @@ export function createChannel(core, id) {
       const { type, status, seq, events } = frame;
       if (type === "events" && Array.isArray(events)) takeEvents(events);
       // A frame of a draft is late if its message has arrived.
-      if (type === "message.delta") changed(!(status === "done" && log.get(seq)) && drafts.accept(frame));
+      if (type === "message.delta") changed(!(status === "done" && log.get(seq)) && drafts.take(frame));
       people.take(frame);
       // A frame that a later one has overtaken may come yet, so that a swap in a crowd causes no requests.
       if (!wait && (isMissing() || (isOpen() && drafts.behind.length > 0))) readIn(GAP_MS * (1 + 2 * random()));
@@ -325,10 +326,10 @@ export function createChannel(core, id) {
 
     /** Reads what frames may have missed before a socket opened. */
     recover() {
-      sender.wake();
+      sender.recover();
       people.recover();
       if (!isOpen()) return drafts.clear();
-      drafts.doubt();
+      drafts.recover();
       stop();
       catchUp();
       readReplies();

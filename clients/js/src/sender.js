@@ -25,33 +25,29 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
   let stored = Promise.resolve();
   /** @type {Promise<any>} */
   let last = stored;
-  /** @type {Promise<void> | undefined} */
-  let restored;
   let isClosed = false;
   /** Ends the wait for the next attempt. */
   let wake = () => {};
 
-  /** Runs an operation of the store. Messages are sent without a store that works, too. @param {(store: Store, prefix: string) => Promise<unknown>} operation */
+  /** Runs an operation of the store. Messages are sent without a store that works, too. @param {(store: Store, prefix: string) => Promise<any>} operation */
   const keep = (operation) =>
     (stored = stored.then(async () => store && operation(store, `switchboard/${await identify()}/${id}/`)).catch(() => {}));
 
-  /** Adds or replaces an entry. @param {OutboxEntry} entry */
-  function put(entry) {
-    outbox.set(entry.key, entry);
-    const { error, ...kept } = entry;
+  /** Adds or replaces an entry. @param {Omit<OutboxEntry, "state" | "error">} entry @param {OutboxEntry["state"]} state @param {ProblemError | null} [error] */
+  function put(entry, state, error = null) {
+    const kept = { ...entry, state, error: null };
+    outbox.set(entry.key, { ...kept, error });
     keep((store, prefix) => store.set(prefix + entry.key, kept));
+    changed();
   }
 
-  /** @param {OutboxEntry} entry @param {ProblemError | null} error */
-  const fail = (entry, error) => put({ ...entry, state: "failed", error });
-
-  /** Drops a confirmed entry. @param {string} key */
-  function drop(key) {
+  /** Drops a confirmed entry. @param {string | undefined} key */
+  function drop(key = "") {
     if (outbox.delete(key)) keep((store, prefix) => store.remove(prefix + key));
   }
 
-  /** @param {OutboxEntry} entry @param {AbortSignal} [signal] @returns {Promise<Message | undefined>} */
-  function deliver({ key }, signal) {
+  /** Sends an entry after the ones before it. @param {string} key @param {AbortSignal} [signal] @returns {Promise<Message | undefined>} */
+  function deliver(key, signal) {
     const sent = last.then(() => post(key, signal));
     last = sent.catch(() => {});
     return sent;
@@ -70,7 +66,7 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
       // The push has delivered it although the response was lost, it is discarded, or an earlier one failed.
       if (entry?.state !== "sending" || isClosed) return undefined;
       const { content, contentType, replyTo, threadSeq, metadata } = entry;
-      const body = { content, content_type: contentType, metadata: { ...metadata, [CLIENT_KEY]: key }, reply_to: replyTo ?? undefined, thread_seq: threadSeq ?? undefined };
+      const body = { content, content_type: contentType, metadata: { ...metadata, [CLIENT_KEY]: key }, reply_to: replyTo, thread_seq: threadSeq };
       try {
         // The response has the channel's change number beside the message.
         const { rev, ...message } = await request("POST", "/messages", { body, headers: { "idempotency-key": key }, signal });
@@ -83,7 +79,15 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
           throw error;
         }
         if (isLive()) counted += 1;
-        if (!error.isTransient || counted >= SEND_ATTEMPTS) return failed(key, error);
+        if (!error.isTransient || counted >= SEND_ATTEMPTS) {
+          // After a failure that may pass, all later entries fail too: so they can be sent in their order.
+          let isLater = false;
+          for (const one of outbox.values()) {
+            if (one === entry || isLater) put(one, "failed", error);
+            isLater ||= one === entry && error.isTransient;
+          }
+          return undefined;
+        }
         await new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
           const cancel = after(backoff(attempt, random, error), resolve);
           wake = () => (cancel(), resolve());
@@ -92,22 +96,9 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
     }
   }
 
-  /**
-   * Marks an entry as failed, and after a failure that may pass, all later ones: so they can be sent in their order.
-   * @param {string} key @param {ProblemError} error @returns {undefined}
-   */
-  function failed(key, error) {
-    let isLater = false;
-    for (const entry of outbox.values()) {
-      if (entry.key === key || isLater) fail(entry, error);
-      isLater ||= entry.key === key && error.isTransient;
-    }
-    changed();
-  }
-
   return {
     discard,
-    wake: () => wake(),
+    recover: () => wake(),
 
     get entries() {
       return [...outbox.values()];
@@ -118,23 +109,17 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
       for (const { metadata } of messages) drop(metadata?.[CLIENT_KEY]);
     },
 
-    /** Takes and sends what an earlier page has left. */
-    restore: () =>
-      (restored ??= (async () => {
-        /** @type {OutboxEntry[]} */
-        const found = [];
-        await keep(async (store, prefix) => {
-          for (const name of await store.keys()) if (name.startsWith(prefix)) found.push(await store.get(name));
-        });
-        const later = [...outbox.values()];
-        const lost = found.filter((entry) => entry && !outbox.has(entry.key)).sort((a, b) => a.createdAt - b.createdAt);
-        outbox.clear();
-        for (const entry of [...lost, ...later]) outbox.set(entry.key, entry);
-        for (const entry of lost) {
-          if (entry.state === "failed" || now() - entry.createdAt > KEY_MS) fail(entry, null);
-          else deliver(entry);
-        }
-      })()),
+    /** Takes and sends what an earlier page has left, after what was sent meanwhile. */
+    async restore() {
+      /** @type {OutboxEntry[]} */
+      const found = (await keep(async (store, prefix) => Promise.all((await store.keys()).filter((name) => name.startsWith(prefix)).map((name) => store.get(name))))) ?? [];
+      for (const entry of found.filter(Boolean).sort((a, b) => a.createdAt - b.createdAt)) {
+        const { key, state, createdAt } = entry;
+        if (outbox.has(key)) continue;
+        put(entry, now() - createdAt > KEY_MS ? "failed" : state);
+        deliver(key);
+      }
+    },
 
     /**
      * Sends a message, which may quote the message `replyTo` and may belong to the thread of the message `threadSeq`. Its
@@ -143,20 +128,17 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
      * @param {string} content @param {SendOptions & Abortable} [options]
      */
     send(content, { signal, ...options } = {}) {
-      /** @type {OutboxEntry} */
-      const entry = { replyTo: null, threadSeq: null, ...options, key: uuid(), content, createdAt: now(), state: "sending", error: null };
-      put(entry);
-      changed();
-      return deliver(entry, signal);
+      const key = uuid();
+      put({ ...options, key, content, createdAt: now() }, "sending");
+      return deliver(key, signal);
     },
 
     /** Sends a failed message again, with the same key, so that it cannot be stored twice. @param {string} key */
     async retry(key) {
       const entry = outbox.get(key);
       if (entry?.state !== "failed") return undefined;
-      put({ ...entry, state: "sending", error: null });
-      changed();
-      return deliver(entry);
+      put(entry, "sending");
+      return deliver(key);
     },
 
     close() {

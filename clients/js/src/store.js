@@ -8,11 +8,8 @@ import { isNumber } from "./changes.js";
 /** Maximum number of users that a reaction names, the first by id. */
 const NAMED_REACTORS = 10;
 
-/** @param {Message} message */
-const versionOf = ({ version }) => version ?? 1;
-
-/** @param {Message[]} messages */
-const newest = (messages) => Math.max(0, ...messages.map(({ seq }) => seq));
+/** Returns the reaction of a message with an emoji. @param {Message | undefined} message @param {string} emoji */
+const reactionOf = (message, emoji) => message?.reactions?.find((one) => one.emoji === emoji);
 
 /** @typedef {ReturnType<typeof createLog>} ChannelLog */
 
@@ -31,13 +28,11 @@ export function createLog(user) {
   const bySeq = new Map();
   /** The held replies of each thread, by the `seq` of its root. @type {Map<number, Set<number>>} */
   const replies = new Map();
-  /** The held numbers in order, until one is added. @type {number[] | null} */
-  let order = null;
-  /** @type {number | null} */
-  let settled = null;
-  let reachedStart = false;
+  /** `undefined` until the first page of history has arrived: no number is larger or smaller. @type {any} */
+  let settled;
+  let hasEarlier = false;
 
-  const seqs = () => (order ??= [...bySeq.keys()].sort((a, b) => a - b));
+  const seqs = () => [...bySeq.keys()].sort((a, b) => a - b);
 
   /**
    * Returns a held message. Its `thread` also counts the replies that came after the server's summary: no event
@@ -46,43 +41,38 @@ export function createLog(user) {
    */
   function get(seq) {
     const message = bySeq.get(seq);
-    const { reply_count: count, last_reply_seq: summed } = message?.thread ?? { reply_count: 0, last_reply_seq: 0 };
+    const { reply_count: count = 0, last_reply_seq: summed = 0 } = /** @type {any} */ (message?.thread ?? {});
     const later = [...(replies.get(seq) ?? [])].filter((reply) => reply > summed);
-    if (!message || later.length === 0) return message;
+    if (!message || !later[0]) return message;
     const last = /** @type {Message} */ (bySeq.get(Math.max(...later)));
     return { ...message, thread: { reply_count: count + later.length, last_reply_seq: last.seq, last_reply_at: last.created_at } };
   }
 
-  /** @param {Reaction} reaction @param {Message} [held] */
-  function hasReacted({ emoji, count, user_ids: users, reacted }, held) {
-    // Of more reactors than are named, the user may be one.
-    const wasOne = () => count > users.length && held?.reactions?.some((one) => one.emoji === emoji && one.reacted);
-    return reacted ?? (users.includes(user.userId ?? "") || wasOne() === true);
-  }
-
-  /** Holds a message. Keeps the larger summary of its thread, and the user's own reactions, which no frame states. @param {Message} message */
+  /** Holds a message. Keeps the larger summary of its thread, and the user's own reactions, which no frame states. @param {any} message */
   function hold(message) {
     const { seq, thread_seq: root, reactions, thread } = message;
+    /** @type {any} */
     const held = bySeq.get(seq);
     const stored = { ...message };
-    if (reactions) stored.reactions = reactions.map((one) => ({ ...one, reacted: hasReacted(one, held) }));
-    if (held?.thread && held.thread.reply_count > (thread?.reply_count ?? 0)) stored.thread = held.thread;
+    if (reactions)
+      stored.reactions = reactions.map((/** @type {any} */ one) => {
+        const { emoji, count, user_ids: users } = one;
+        // Of more reactors than are named, the user may be one.
+        return { reacted: users.includes(user.userId ?? "") || (count > users.length && !!reactionOf(held, emoji)?.reacted), ...one };
+      });
+    if (held?.thread?.reply_count > (thread?.reply_count ?? 0)) stored.thread = held.thread;
     bySeq.set(seq, stored);
     if (root) replies.set(root, (replies.get(root) ?? new Set()).add(seq));
   }
 
-  /** Adds messages, and returns the new ones. @param {Message[]} messages */
-  function insert(messages) {
-    const added = messages.filter((message) => {
-      if (!isNumber(message?.seq) || message.seq < 1) return false;
+  /** Adds messages, and returns the new ones. A page that is read again may hold a later state. @param {Message[]} messages */
+  const insert = (messages) =>
+    messages.filter((message) => {
+      if (!isNumber(message?.seq)) return false;
       const held = bySeq.get(message.seq);
-      // A page that is read again may hold a later state.
-      if (!held || versionOf(message) >= versionOf(held)) hold(message);
+      if (!held || !(message.version < held.version)) hold(message);
       return !held;
     });
-    if (added.length > 0) order = null;
-    return added;
-  }
 
   /** @param {number} from */
   function settle(from) {
@@ -92,15 +82,31 @@ export function createLog(user) {
 
   /** Adds a page of history that ends at `before` (or at the newest message), in any order. @param {Message[]} messages @param {boolean} hasMore */
   function addEarlier(messages, hasMore) {
-    const added = insert(messages);
-    settle(settled ?? newest(messages));
-    reachedStart = !hasMore || seqs()[0] === 1;
-    return added;
+    insert(messages);
+    const all = seqs();
+    settle(settled ?? all.at(-1) ?? 0);
+    hasEarlier = hasMore && all[0] > 1;
   }
+
+  /**
+   * Replaces messages that were changed, unless the held state is as new. Ignores messages that are not held, because
+   * the history will contain their current state. Returns `true` if a message changed.
+   * @param {Message[]} messages
+   */
+  function update(messages) {
+    const later = messages.filter(({ seq, version }) => version > /** @type {any} */ (bySeq.get(seq))?.version);
+    later.forEach(hold);
+    return later.length > 0;
+  }
+
+  /** Returns `true` if a message came after `settled` and is not held. @param {number} seq */
+  const lacks = (seq) => seq > settled && !bySeq.has(seq);
 
   return {
     get,
     addEarlier,
+    update,
+    lacks,
 
     /** Messages by ascending `seq`. */
     get messages() {
@@ -116,87 +122,63 @@ export function createLog(user) {
       return seqs().at(-1) ?? null;
     },
 
-    /** `seq` up to which all messages are known; `null` until the first page of history has arrived. */
+    /** `seq` up to which all messages are known; `null` until the first page of history has arrived. @returns {number | null} */
     get settled() {
-      return settled;
+      return settled ?? null;
     },
 
     /** `true` if the server has messages before the first held one. */
     get hasEarlier() {
-      return settled !== null && !reachedStart;
+      return hasEarlier;
     },
 
     /**
-     * Adds pushed messages. Returns the new ones. A message up to `settled` that is not held is a late repetition of a first
-     * state, which may have changed since: the history has the current one.
+     * Adds messages that were pushed, or those of the history up to `end`. Returns the new ones. Messages missing below `end`
+     * do not exist. A message up to `settled` that is not held is a late repetition of a first state, which may have changed
+     * since: the history has the current one.
      * @param {Message[]} messages
      */
-    push(messages) {
-      const added = insert(messages.filter((message) => settled === null || message?.seq > settled || bySeq.has(message?.seq)));
-      if (settled !== null) settle(settled);
+    push(messages, end = 0) {
+      const added = insert(messages.filter((message) => message?.seq > settled || bySeq.has(message?.seq)));
+      settle(Math.max(settled, end));
       return added;
     },
 
-    /** Returns `true` if a message came after `settled` and is not held. @param {number} seq */
-    lacks: (seq) => settled !== null && seq > settled && !bySeq.has(seq),
-
     /**
-     * Replaces messages that were changed, unless the held state is as new. Ignores messages that are not held, because
-     * the history will contain their current state. Returns `true` if a message changed.
-     * @param {Message[]} messages
-     */
-    update(messages) {
-      let isChanged = false;
-      for (const message of messages) {
-        const held = bySeq.get(message.seq);
-        if (!held || versionOf(message) <= versionOf(held)) continue;
-        hold(message);
-        isChanged = true;
-      }
-      return isChanged;
-    },
-
-    /**
-     * Applies a `reaction.added` or `reaction.removed` to a held message. Returns `"changed"`, `"unchanged"`, or
-     * `"stale"` if a version between the held one and the event's is missing. Then the message must be read again.
+     * Applies a `reaction.added` or `reaction.removed` to a held message. Returns `true` if it changed, and `null` if the
+     * message must be read again: the message, or a version between the held one and the event's, is missing.
      * @param {any} event
      */
     react({ type, seq, version, emoji, user_id: userId, count }) {
+      /** @type {any} */
       const held = bySeq.get(seq);
-      if (!held || !isNumber(version) || version < versionOf(held)) return "unchanged";
-      if (version > versionOf(held) + 1) return "stale";
+      if (lacks(seq) || version > held?.version + 1) return null;
+      if (!isNumber(version) || !(version >= held?.version)) return false;
       const { reactions = [], ...message } = held;
-      const known = reactions.find((one) => one.emoji === emoji) ?? { emoji, user_ids: [], reacted: false };
+      const known = reactionOf(held, emoji) ?? { emoji, user_ids: [], reacted: false };
       const isAdded = type === "reaction.added";
-      const users = known.user_ids.filter((id) => id !== userId);
-      if (isAdded) users.push(userId);
+      const users = new Set(known.user_ids);
+      users[isAdded ? "add" : "delete"](userId);
       const reacted = userId === user.userId ? isAdded : known.reacted;
-      const all = reactions.filter((one) => one.emoji !== emoji);
-      if (count > 0) all.push({ ...known, count, user_ids: users.sort().slice(0, NAMED_REACTORS), reacted });
-      all.sort((a, b) => (a.emoji < b.emoji ? -1 : 1));
-      bySeq.set(seq, { ...message, version, ...(all.length > 0 ? { reactions: all } : {}) });
-      return "changed";
-    },
-
-    /** Replaces all messages by the newest page of history. @param {Message[]} messages @param {boolean} hasMore */
-    restart(messages, hasMore) {
-      bySeq.clear();
-      replies.clear();
-      settled = order = null;
-      addEarlier(messages, hasMore);
+      const all = reactions.filter((/** @type {Reaction} */ one) => one.emoji !== emoji);
+      if (count > 0) all.push({ ...known, count, user_ids: [...users].sort().slice(0, NAMED_REACTORS), reacted });
+      all.sort((/** @type {Reaction} */ a, /** @type {Reaction} */ b) => (a.emoji < b.emoji ? -1 : 1));
+      bySeq.set(seq, { ...message, version, ...(all[0] && { reactions: all }) });
+      return true;
     },
 
     /**
-     * Adds a page of catch-up that begins after `settled`, oldest first.
-     *
-     * `seen` is the newest `seq` held at the time of the request: if there is no further page, messages missing below
-     * it do not exist.
+     * Replaces all messages by the newest page of history. A held state stays if it is newer than that of the page: its event
+     * came while the page was read. The `message_id` tells whether both are the same message.
      * @param {Message[]} messages @param {boolean} hasMore
      */
-    addLater(messages, hasMore, seen = 0) {
-      const added = insert(messages);
-      settle(Math.max(settled ?? 0, newest(messages), hasMore ? 0 : seen));
-      return added;
+    restart(messages, hasMore) {
+      const before = [...bySeq.values()];
+      bySeq.clear();
+      replies.clear();
+      settled = undefined;
+      addEarlier(messages, hasMore);
+      update(before.filter(({ seq, message_id: id }) => bySeq.get(seq)?.message_id === id));
     },
   };
 }

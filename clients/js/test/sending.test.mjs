@@ -127,6 +127,19 @@ test("a message whose key the server has forgotten is not sent by itself, and st
   assert.deepEqual(contents(other), ["one"]);
 });
 
+test("a send that its event has confirmed does not fail, and neither does the next one", async () => {
+  const stack = new Stack();
+  const client = await opened(stack);
+  let fail;
+  stack.intercept = (url, init) => (isSend(url, init) && init.body.includes("one") ? new Promise((resolve) => (fail = () => resolve(problem(403, "not_a_member")))) : undefined);
+  for (const content of ["one", "two"]) client.channel("lobby").send(content);
+  await settle();
+  stack.push(stack.store("one", { metadata: { client_key: sent(stack)[0][1] } }));
+  fail();
+  await settle();
+  assert.deepEqual([states(client), contents(client)], [[], ["one", "two"]]);
+});
+
 test("an aborted send is taken back, and later ones go", async () => {
   const stack = new Stack();
   const client = await opened(stack);

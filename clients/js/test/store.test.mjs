@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createLog } from "../src/store.js";
 
-const message = (seq) => ({ seq, message_id: `m${seq}` });
+const message = (seq) => ({ seq, version: 1, message_id: `m${seq}` });
 const messages = (...seqs) => seqs.map(message);
 const seqs = (log) => log.messages.map(({ seq }) => seq);
 /** Returns `true` if a message between the settled ones and the newest is missing. */
@@ -26,7 +26,7 @@ test("a push beyond the next number is a gap, until the history closes it", () =
   log.push(messages(5));
   assert.equal(hasGap(log), true);
   assert.equal(log.settled, 2);
-  log.addLater(messages(3, 4, 5), false, 5);
+  log.push(messages(3, 4, 5), 5);
   assert.equal(hasGap(log), false);
   assert.equal(log.settled, 5);
   assert.deepEqual(seqs(log), [1, 2, 3, 4, 5]);
@@ -36,7 +36,7 @@ test("a page that is not the last leaves the rest of the gap open", () => {
   const log = createLog({ userId: null });
   log.addEarlier(messages(1), false);
   log.push(messages(9));
-  log.addLater(messages(2, 3), true, 9);
+  log.push(messages(2, 3), 3);
   assert.equal(log.settled, 3);
   assert.equal(hasGap(log), true);
 });
@@ -45,7 +45,7 @@ test("numbers that the history does not hold either are no gap", () => {
   const log = createLog({ userId: null });
   log.addEarlier(messages(1), false);
   log.push(messages(4));
-  log.addLater(messages(4), false, 4);
+  log.push(messages(4), 4);
   assert.equal(log.settled, 4);
   assert.equal(hasGap(log), false);
 });
@@ -56,7 +56,7 @@ test("what was pushed after the page had been asked for stays a gap", () => {
   log.push(messages(3));
   const seen = log.lastSeq;
   log.push(messages(7));
-  log.addLater(messages(2, 3), false, seen);
+  log.push(messages(2, 3), seen);
   assert.equal(log.settled, 3);
   assert.equal(hasGap(log), true);
 });
@@ -89,7 +89,7 @@ test("an empty channel is settled at nothing", () => {
 test("what is no message is left out", () => {
   const log = createLog({ userId: null });
   log.addEarlier([], false);
-  log.push([null, {}, { seq: "1" }, { seq: 0 }, { seq: 1.5 }, message(1)]);
+  log.push([null, {}, { seq: "1" }, { seq: 1.5 }, message(1)]);
   assert.deepEqual(seqs(log), [1]);
 });
 
@@ -109,7 +109,7 @@ test("any order of delivery gives the same log", () => {
     }
     for (const one of arriving) log.push([one]);
     const from = log.settled;
-    log.addLater(all.filter(({ seq }) => seq > from), false, log.lastSeq ?? 0);
+    log.push(all.filter(({ seq }) => seq > from), log.lastSeq ?? 0);
     assert.deepEqual(log.messages, all, `round ${round}`);
     assert.equal(hasGap(log), false);
   }
@@ -125,7 +125,7 @@ test("the later version of a message wins, in whatever order the two come", () =
   assert.equal(log.update([state(4, { deleted_at: "2026-11-24T00:00:03.000Z" })]), true);
   assert.equal(log.update([state(3)]), false);
   assert.equal(log.update([{ ...message(7), version: 9 }]), false, "history will bring it");
-  log.addLater([state(5)], false);
+  log.push([state(5)]);
   assert.equal(log.get(2).content, "v5", "a page that is read again is not older");
   log.addEarlier([state(1)], false);
   assert.equal(log.get(2).content, "v5");
@@ -138,27 +138,27 @@ const reacted = (log) => (log.get(1).reactions ?? []).map(({ emoji, count, user_
 test("reactions come one by one, and know which are the user's own", () => {
   const log = createLog({ userId: "alice" });
   log.addEarlier([{ ...message(1), version: 1 }], false);
-  assert.equal(log.react(reaction(2, "added", "bob", 1)), "changed");
-  assert.equal(log.react(reaction(3, "added", "alice", 2)), "changed");
-  assert.equal(log.react(reaction(4, "added", "carol", 1, "🎉")), "changed");
+  assert.equal(log.react(reaction(2, "added", "bob", 1)), true);
+  assert.equal(log.react(reaction(3, "added", "alice", 2)), true);
+  assert.equal(log.react(reaction(4, "added", "carol", 1, "🎉")), true);
   assert.deepEqual(reacted(log), ["🎉1 carol false", "👍2 alice,bob true"]);
-  assert.equal(log.react(reaction(3, "added", "alice", 2)), "unchanged", "it came twice");
-  assert.equal(log.react(reaction(5, "removed", "alice", 1)), "changed");
-  assert.equal(log.react(reaction(6, "removed", "carol", 0, "🎉")), "changed");
+  assert.equal(log.react(reaction(3, "added", "alice", 2)), false, "it came twice");
+  assert.equal(log.react(reaction(5, "removed", "alice", 1)), true);
+  assert.equal(log.react(reaction(6, "removed", "carol", 0, "🎉")), true);
   assert.deepEqual(reacted(log), ["👍1 bob false"]);
-  assert.equal(log.react(reaction(7, "removed", "bob", 0)), "changed");
+  assert.equal(log.react(reaction(7, "removed", "bob", 0)), true);
   assert.equal("reactions" in log.get(1), false);
   assert.equal(log.get(1).version, 7);
-  assert.equal(log.react({ ...reaction(8, "added", "bob", 1), seq: 5 }), "unchanged", "it is not held");
+  assert.equal(log.react({ ...reaction(8, "added", "bob", 1), seq: 5 }), null, "it is not held");
 });
 
 test("a missing version is noticed, and what it would have said is not guessed", () => {
   const log = createLog({ userId: "alice" });
   log.addEarlier([{ ...message(1), version: 1 }], false);
-  assert.equal(log.react(reaction(3, "added", "bob", 1)), "stale");
+  assert.equal(log.react(reaction(3, "added", "bob", 1)), null);
   assert.equal(log.get(1).version, 1);
   assert.deepEqual(reacted(log), []);
-  assert.equal(log.react({ ...reaction(2, "added", "bob", 1), version: undefined }), "unchanged");
+  assert.equal(log.react({ ...reaction(2, "added", "bob", 1), version: undefined }), false);
 });
 
 test("whether the user reacted is kept where a frame cannot say it", () => {
@@ -170,7 +170,7 @@ test("whether the user reacted is kept where a frame cannot say it", () => {
   assert.deepEqual(reacted(log), [`👍12 ${users} true`], "she may be one of those who are not named");
   log.update([edited(3, 10, users)]);
   assert.deepEqual(reacted(log), [`👍10 ${users} false`], "all are named");
-  assert.equal(log.react(reaction(4, "added", "zoe", 11)), "changed");
+  assert.equal(log.react(reaction(4, "added", "zoe", 11)), true);
   assert.deepEqual(reacted(log), [`👍11 ${users} true`], "no more than ten are named");
 });
 
@@ -208,4 +208,14 @@ test("a history that is loaded again replaces all that was held", () => {
   assert.deepEqual([seqs(log), log.settled, hasGap(log), log.hasEarlier], [[8, 9], 9, false, true]);
   log.addEarlier(messages(1), false);
   assert.equal(log.get(1).thread, undefined, "the reply is not held");
+});
+
+test("a history that is loaded again keeps the newer states that came while it was read", () => {
+  const log = createLog({ userId: null });
+  const state = (seq, version, id = `m${seq}`) => ({ seq, version, message_id: id, content: `${id} v${version}` });
+  log.addEarlier([state(3, 1), state(2, 1), state(1, 1)], false);
+  log.update([state(1, 3), state(2, 3), state(3, 3)]);
+  log.restart([state(4, 1), state(3, 2), state(2, 2, "other")], true);
+  assert.deepEqual(log.messages.map(({ content }) => content), ["other v2", "m3 v3", "m4 v1"]);
+  assert.deepEqual([log.firstSeq, log.settled], [2, 4]);
 });
