@@ -57,9 +57,14 @@ export function createCursor() {
       return told > known;
     },
 
-    /** Takes the number of the page that replaces all held messages. @param {any} rev */
-    restart(rev) {
+    /**
+     * Takes the number of the page that replaces all held messages. The number that led to the page is forgotten, unless
+     * a larger one came meanwhile: the server may not have it.
+     * @param {any} rev @param {any} [asked]
+     */
+    restart(rev, asked) {
       known = undefined;
+      if (told === asked?.told) told = 0;
       join(rev);
     },
 

@@ -155,10 +155,10 @@ export function createChannel(core, id) {
       });
   }
 
-  /** Takes the newest page of history in place of all held messages. @param {any} page */
-  function load(page) {
+  /** Takes the newest page of history in place of all held messages. @param {any} page @param {any} [asked] */
+  function load(page, asked) {
     log.restart(page.messages, page.has_more);
-    cursor.restart(page.rev);
+    cursor.restart(page.rev, asked);
     joined(page);
     emit("history", { messages: page.messages });
     changed();
@@ -228,7 +228,7 @@ export function createChannel(core, id) {
   async function readChanges() {
     const asked = cursor.ask();
     const page = await request("GET", "/changes", { query: { after: asked.known, limit: CATCH_UP_PAGE } }).catch(except("changes_expired"));
-    if (!page) return load(await readHistory());
+    if (!page) return load(await readHistory(), asked);
     revised(page.changes);
     cursor.read(asked, page);
   }

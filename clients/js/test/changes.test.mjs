@@ -368,3 +368,17 @@ test("whatever is lost, late or doubled, the log ends as the history that it has
     client.close();
   }
 });
+
+test("a number that led to a page without it is forgotten, and one that came meanwhile is not", () => {
+  const cursor = createCursor();
+  cursor.restart(4);
+  cursor.tell(9);
+  const asked = cursor.ask();
+  cursor.restart(6, asked);
+  assert.equal(cursor.isBehind, false);
+  cursor.tell(9);
+  const again = cursor.ask();
+  cursor.tell(10);
+  cursor.restart(9, again);
+  assert.equal(cursor.isBehind, true);
+});
