@@ -6,7 +6,7 @@
 /** @import { Session } from "./session.js" */
 
 import { isNumber } from "./changes.js";
-import { CLOSE_WITHIN_MS, MAX_AGE_MS, MAX_NAMES, OPEN_WITHIN_MS, PING_EVERY_MS, PONG_WITHIN_MS, RENEW_BEFORE_MS, RENEW_EVERY_MS, STABLE_AFTER_MS } from "./limits.js";
+import { CLOSE_WITHIN_MS, MAX_AGE_MS, MAX_CHANNELS, MAX_NAMES, OPEN_WITHIN_MS, PING_EVERY_MS, PONG_WITHIN_MS, RENEW_BEFORE_MS, RENEW_EVERY_MS, STABLE_AFTER_MS } from "./limits.js";
 import { parsed, withQuery } from "./rest.js";
 import { backoff } from "./time.js";
 
@@ -20,17 +20,36 @@ import { backoff } from "./time.js";
  * @property {() => number} now
  * @property {(delay: number, action: () => void) => () => void} after
  * @property {() => number} random
+ * @property {boolean} isOnline
  */
-/** @typedef {ReturnType<typeof createConnection>} Connection */
+/**
+ * What a client and its further modules use of its sockets.
+ * @typedef {object} Connection
+ * @property {string[]} channels
+ * @property {string | null} id Id of the open connection; `null` until the server's `hello` has arrived.
+ * @property {number} leftOut Number of the user's channels that the connection leaves out.
+ * @property {ConnectionState} state
+ * @property {(channels: string[]) => void} subscribe Subscribes to exactly these channels, or to all channels of the user if
+ * there are none.
+ * @property {(id: string) => void} leave Leaves a channel out of later handshakes: one that names a channel of which the user
+ * is no member fails.
+ * @property {() => void} moved Follows the network. Its return reconnects immediately. While offline, attempts continue,
+ * because a stack on the same machine needs no network.
+ * @property {() => void} retryNow Reconnects immediately instead of after the wait.
+ * @property {() => void} check Checks a connection that may have failed without an event.
+ * @property {() => void} close Ends the connection until it subscribes again.
+ */
 /** @typedef {(() => void) | null | undefined} Cancel */
 
 /**
  * Creates a subscription to channels over one WebSocket at a time.
- * @param {Surroundings} around @param {() => boolean} isOnline @param {() => void} onChange Tells that the state may have
- * changed, or the number of channels that are left out. @param {(connection: Connection) => void} onOpen
- * @param {(frame: any) => void} onFrame
+ * @param {Surroundings} around @param {() => void} onChange Tells that the state may have changed, or the number of channels
+ * that are left out. @param {(connection: Connection) => void} onOpen @param {(frame: any) => void} onFrame
  */
-export function createConnection({ after, now, random, session, request, websocket, WebSocket }, isOnline, onChange, onOpen, onFrame) {
+export function createConnection(around, onChange, onOpen, onFrame) {
+  const { after, now, random, session, request, websocket, WebSocket } = around;
+  /** `true` from `subscribe` until the application closes the connection. */
+  let isWanted = false;
   let attempt = 0;
   let openedAt = 0;
   let renewAt = 0;
@@ -47,25 +66,27 @@ export function createConnection({ after, now, random, session, request, websock
   /** Of the time within which the current socket must give a sign of life, or end. @type {Cancel} */
   let cancelLost;
 
+  /** @type {Connection} */
   const one = {
-    channels: /** @type {string[]} */ ([]),
-    /** Id of the open connection; `null` until the server's `hello` has arrived. */
-    id: /** @type {string | null} */ (null),
-    /** Number of the user's channels that the connection leaves out. */
+    channels: [],
+    id: null,
     leftOut: 0,
-    state: /** @type {ConnectionState} */ ({ name: "closed" }),
+    state: { name: "closed" },
 
-    /** Subscribes to exactly these channels, or to all channels of the user if there are none. @param {string[]} channels */
-    subscribe(channels) {
+    subscribe(names) {
+      if (names.length > MAX_CHANNELS) throw RangeError("more than 100 channels need channelsOf() of @switchboard/client/channels");
+      // Neither their order nor a repetition makes a difference.
+      const channels = [...new Set(names)].sort();
       const isSame = `${channels}` === `${one.channels}`;
       one.channels = channels;
+      isWanted = true;
       if (!isSame || !(current || next)) connect();
     },
 
-    /**
-     * Follows the network. Its return reconnects immediately. While offline, attempts continue, because a stack on the
-     * same machine needs no network.
-     */
+    leave(id) {
+      one.channels = one.channels.filter((name) => name !== id);
+    },
+
     moved() {
       if (one.state.name === "closed") return;
       if (current) check();
@@ -75,13 +96,16 @@ export function createConnection({ after, now, random, session, request, websock
       }
     },
 
-    /** Reconnects immediately instead of after the wait. */
     retryNow() {
-      if (!current && !next) connect();
+      if (isWanted && !current && !next) connect();
     },
 
     check,
-    close,
+
+    close() {
+      isWanted = false;
+      close();
+    },
   };
 
   /** @param {ConnectionState} state */
@@ -92,7 +116,7 @@ export function createConnection({ after, now, random, session, request, websock
 
   /** Sets the state of a connection without an open socket. @param {ConnectionState} state */
   function seek(state) {
-    if (!current) setState(isOnline() ? state : { name: "offline" });
+    if (!current) setState(around.isOnline ? state : { name: "offline" });
   }
 
   /** Ends the attempt to open the next socket. */
