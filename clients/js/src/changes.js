@@ -40,7 +40,7 @@ export function createCursor() {
     tell(known);
     // The page may lack the changes of events that came early.
     early = [];
-    known = Math.min(known ?? rev, rev);
+    known = known < rev ? known : rev;
   }
 
   return {

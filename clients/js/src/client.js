@@ -6,7 +6,6 @@
 
 import { createChannel } from "./channel.js";
 import { createRest } from "./rest.js";
-import { createSession } from "./session.js";
 import { createConnection } from "./socket.js";
 import { createTimers } from "./time.js";
 
@@ -55,18 +54,16 @@ export class SwitchboardClient {
 
   /** @param {ClientOptions} options */
   constructor(options) {
-    const { fetch, WebSocket } = globalThis;
     const given = {
       fetch,
-      WebSocket,
+      WebSocket: globalThis.WebSocket,
       clock: { now: Date.now, setTimeout, clearTimeout },
       random: Math.random,
-      // A key that no other message of the user has. It is no secret.
-      uuid: () => `${Math.random()}${Math.random()}`,
+      // A key that no other message of the user has. A page without TLS has no `randomUUID`; the key is no secret.
+      uuid: () => globalThis.crypto?.randomUUID?.() ?? `${Math.random()}`,
       ...options,
     };
     const timed = { ...given, ...createTimers(given) };
-    const session = createSession(timed);
     const report = () => {
       const { id, leftOut, state } = core.connection;
       this.connectionId = id;
@@ -76,12 +73,11 @@ export class SwitchboardClient {
     /** @type {Core} */
     const core = (this.core = /** @type {any} */ (/** @satisfies {Omit<Core, "connection">} */ ({
       ...timed,
+      ...createRest(timed),
       isOnline: true,
       userId: options.userId ?? null,
       all: null,
-      session,
       identify: async (one) => (core.userId ??= (await this.me(one)).user_id),
-      request: createRest(timed, session),
       isLive: () => this.state.name === "live",
       remove: (channelId, isDeleted) => {
         core.connection.leave(channelId);
@@ -96,18 +92,18 @@ export class SwitchboardClient {
           core,
           report,
           (opened) => {
-            const isElsewhere = (/** @type {string} */ id) => core.connection.channels.includes(id) && !opened.channels.includes(id);
-            for (const [id, [, live]] of this.#channels) if (!isElsewhere(id)) live.recover();
+            // Another socket than the opened one has missed nothing.
+            for (const [id, [, live]] of this.#channels) if (opened.channels.includes(id) || !core.connection.channels.includes(id)) live.recover();
           },
           (frame) => {
-            const { type, channel_id: id, user_id: userId, member } = frame;
+            const { type, channel_id: id } = frame;
             report();
-            if (type === "hello") core.userId ??= userId ?? null;
+            if (type === "hello") core.userId ??= frame.user_id;
             // Other types belong to a later version of the API, or are responses that need no action.
             if (typeof id === "string") this.#hold(id)[1].take(frame);
             this.emit("frame", frame);
             const isDeleted = type === "channel.deleted";
-            if (isDeleted || (type === "member.removed" && (member ?? frame).user_id === core.userId)) core.remove(id, isDeleted);
+            if (isDeleted || (type === "member.removed" && (frame.member ?? frame).user_id === core.userId)) core.remove(id, isDeleted);
           },
         ),
     })));
@@ -122,7 +118,7 @@ export class SwitchboardClient {
   on(type, listener) {
     const all = (this.#listeners[type] ??= new Set());
     all.add(listener);
-    return () => void all.delete(listener);
+    return () => all.delete(listener);
   }
 
   /**
@@ -131,7 +127,7 @@ export class SwitchboardClient {
    * @param {Type} type @param {ClientEvents[Type]} detail
    */
   emit(type, detail) {
-    for (const listener of [...(this.#listeners[type] ?? [])]) {
+    for (const listener of new Set(this.#listeners[type])) {
       try {
         listener(detail);
       } catch (error) {

@@ -2,20 +2,21 @@
 // the next socket before it closes the previous one. No DOM.
 
 /** @import { ConnectionState, ProblemError } from "./types.js" */
-/** @import { Request } from "./rest.js" */
-/** @import { Session } from "./session.js" */
+/** @import { Rest } from "./rest.js" */
 
 import { isNumber } from "./changes.js";
 import { CLOSE_WITHIN_MS, MAX_AGE_MS, MAX_CHANNELS, MAX_NAMES, OPEN_WITHIN_MS, PING_EVERY_MS, PONG_WITHIN_MS, RENEW_BEFORE_MS, RENEW_EVERY_MS, STABLE_AFTER_MS } from "./limits.js";
-import { parsed, withQuery } from "./rest.js";
+import { tried, withQuery } from "./rest.js";
 import { backoff } from "./time.js";
 
 /**
  * What a connection needs.
- * @typedef {object} Surroundings
+ * @typedef {Rest & Around} Surroundings
+ */
+/**
+ * The rest of it.
+ * @typedef {object} Around
  * @property {string} websocket
- * @property {Session} session
- * @property {Request} request
  * @property {any} WebSocket
  * @property {() => number} now
  * @property {(delay: number, action: () => void) => () => void} after
@@ -47,7 +48,7 @@ import { backoff } from "./time.js";
  * that are left out. @param {(connection: Connection) => void} onOpen @param {(frame: any) => void} onFrame
  */
 export function createConnection(around, onChange, onOpen, onFrame) {
-  const { after, now, random, session, request, websocket, WebSocket } = around;
+  const { after, now, random, heed, left, fresh, token, request, websocket, WebSocket } = around;
   /** `true` from `subscribe` until the application closes the connection. */
   let isWanted = false;
   let attempt = 0;
@@ -74,7 +75,7 @@ export function createConnection(around, onChange, onOpen, onFrame) {
     state: { name: "closed" },
 
     subscribe(names) {
-      if (names.length > MAX_CHANNELS) throw RangeError("more than 100 channels need channelsOf() of @switchboard/client/channels");
+      if (names.length > MAX_CHANNELS) throw RangeError("over 100 channels need @switchboard/client/channels");
       // Neither their order nor a repetition makes a difference.
       const channels = [...new Set(names)].sort();
       const isSame = `${channels}` === `${one.channels}`;
@@ -168,27 +169,27 @@ export function createConnection(around, onChange, onOpen, onFrame) {
     /** @type {any} */
     let socket = (next = { close() {} });
     seek({ name: "connecting" });
-    const refused = (/** @type {any} */ error = {}, isRefused = true) => socket === next && failed(error, isRefused);
+    /** @type {(error?: any, isRefused?: boolean) => unknown} */
+    const refused = (error, isRefused = true) => socket === next && failed(error, isRefused);
     try {
       const { channels } = one;
       const names = `${channels}`;
       // A browser shows no status of a refused handshake. The problem of a refused ticket has the reason.
-      const needsTicket = names.length > MAX_NAMES || (attempt > 1 && attempt % 2 === 0);
-      const token = await (isFresh ? session.fresh() : session.token());
+      const needsTicket = names.length > MAX_NAMES || (attempt && attempt % 2 < 1);
+      const used = await (isFresh ? fresh() : token());
       const ticket = needsTicket && (await request("POST", "/connections/tickets", { body: names ? { channels } : {} })).ticket;
       if (socket !== next) return;
-      socket = next = new WebSocket(withQuery(websocket, ticket ? { ticket } : { channels: names || null }), ticket ? undefined : ["bearer", token]);
+      socket = next = ticket ? new WebSocket(withQuery(websocket, { ticket })) : new WebSocket(withQuery(websocket, { channels: names || null }), ["bearer", used]);
     } catch (error) {
-      refused(error, false);
-      return;
+      return refused(error, false);
     }
     cancelOpen = after(OPEN_WITHIN_MS, refused);
     // A socket that was closed may still report something.
     socket.onopen = () => socket === next && opened();
     socket.onmessage = (/** @type {any} */ event) => {
-      const frame = parsed(event.data);
+      const frame = tried(() => JSON.parse(event.data));
       if (socket !== current || !frame.type) return;
-      heed(frame);
+      follow(frame);
       onFrame(frame);
     };
     socket.onclose = () => (socket === current ? lost() : refused());
@@ -209,39 +210,39 @@ export function createConnection(around, onChange, onOpen, onFrame) {
   }
 
   /** Follows the frames that are about the connection itself. @param {any} frame */
-  function heed(frame) {
-    const { type, connection_id: id, server_time: time, channels_left_out: leftOut, count } = frame;
+  function follow(frame) {
     if (closing) return;
     // Each frame shows that the peer lives.
     cancelLost?.();
     cancelLost = null;
-    if (id) one.id = id;
-    if (type === "hello") {
-      session.heed(Date.parse(time));
+    if (frame.connection_id) one.id = frame.connection_id;
+    if (frame.type === "hello") {
+      heed(Date.parse(frame.server_time));
       renewLater();
     }
-    const left = type === "channels.left_out" ? count : leftOut;
-    if (isNumber(left)) one.leftOut = left;
-    if (type === "closing") {
+    // Of the frames that are no event of a channel, only `channels.left_out` has a `count`.
+    const told = frame.channels_left_out ?? frame.count;
+    if (isNumber(told)) one.leftOut = told;
+    if (frame.type === "closing") {
       closing = frame;
       cancelLost = after(CLOSE_WITHIN_MS, lost);
     }
   }
 
   function lost() {
-    const { reason, reconnect } = closing ?? {};
-    const isExpected = closing && isStable();
+    const told = closing;
+    const isExpected = told && isStable();
     drop();
-    if (reconnect === false) close({ reason });
+    if (told?.reconnect === false) close({ reason: told.reason });
     else if (next) seek({ name: "connecting" });
-    else if (isExpected) connect(reason === "token_expired");
-    else failed({});
+    else if (isExpected) connect(told.reason === "token_expired");
+    else failed();
   }
 
-  /** @param {Partial<ProblemError>} error @param {boolean} [isRefused] `true` if the server may have refused the token. */
+  /** @param {Partial<ProblemError>} [error] @param {boolean} [isRefused] `true` if the server may have refused the token. */
   function failed(error, isRefused) {
     end();
-    if (error.status === 403 && !current) return close({ reason: error.code });
+    if (error?.status === 403 && !current) return close({ reason: error.code });
     // A failed change of channels: the open socket still works, so only the change is retried.
     const delay = backoff(attempt, random, error);
     attempt += 1;
@@ -251,7 +252,7 @@ export function createConnection(around, onChange, onOpen, onFrame) {
 
   /** Renews the token in time before its end. */
   function renewLater() {
-    const life = session.left();
+    const life = left();
     renewAt = Math.min(openedAt + MAX_AGE_MS, now() + Math.max(life - RENEW_BEFORE_MS, life * 0.8, RENEW_EVERY_MS));
     checkLater();
   }
@@ -262,7 +263,7 @@ export function createConnection(around, onChange, onOpen, onFrame) {
     const isOld = now() - openedAt >= MAX_AGE_MS;
     if (!id || isOld) return connect(!isOld);
     try {
-      await session.fresh();
+      await fresh();
       await request("POST", `/connections/${encodeURIComponent(id)}/token`);
       if (one.id === id) renewLater();
     } catch {
