@@ -10,7 +10,7 @@ import { except, listAll } from "./rest.js";
 /**
  * @param {Request} call Makes a request below the path of the messages.
  * @param {(seq: number, options?: Abortable) => Promise<any>} read Reads one message.
- * @param {ChannelLog} log @param {ReturnType<typeof createDrafts>} drafts @param {(isChanged: boolean) => unknown} changed
+ * @param {ChannelLog} log @param {ReturnType<typeof createDrafts>} drafts @param {(isChanged: unknown) => unknown} changed
  * @param {(seq: number) => unknown} unheard Reads a message whose change no frame will tell.
  */
 export function createActions(call, read, log, drafts, changed, unheard) {

@@ -40,7 +40,7 @@ export function createCursor() {
     tell(known);
     // The page may lack the changes of events that came early.
     early = [];
-    known = Math.min(known ?? rev, rev);
+    known = known < rev ? known : rev;
   }
 
   return {
@@ -57,14 +57,11 @@ export function createCursor() {
       return told > known;
     },
 
-    /**
-     * Takes the number of the page that replaces all held messages. The number that led to the page is forgotten, unless
-     * a larger one came meanwhile: the server may not have it.
-     * @param {any} rev @param {any} [asked]
-     */
-    restart(rev, asked) {
+    /** Forgets the largest number, which the server may no longer have. */
+    clear: () => (told = 0),
+    /** Takes the number of the page that replaces all held messages. @param {any} rev */
+    restart(rev) {
       known = undefined;
-      if (told === asked?.told) told = 0;
       join(rev);
     },
 

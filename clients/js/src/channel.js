@@ -7,16 +7,12 @@
 import { createActions } from "./actions.js";
 import { createCursor } from "./changes.js";
 import { createDrafts } from "./drafts.js";
+import { GAP_MS, HISTORY_PAGE, PAGE } from "./limits.js";
 import { createPeople } from "./people.js";
 import { except } from "./rest.js";
 import { createSender } from "./sender.js";
 import { createLog } from "./store.js";
 import { backoff } from "./time.js";
-
-const HISTORY_PAGE = 50;
-const CATCH_UP_PAGE = 100;
-/** Shortest wait for the frame that a later one has overtaken; up to twice as much more is random. */
-const GAP_MS = 250;
 
 /** Returns the messages of events, or of recorded changes. @param {any[]} changes @returns {Message[]} */
 const messagesOf = (changes) => changes.map((change) => change?.message).filter(Boolean);
@@ -33,7 +29,7 @@ const messagesOf = (changes) => changes.map((change) => change?.message).filter(
  * @param {Core} core @param {string} id @returns {[Channel, Live]}
  */
 export function createChannel(core, id) {
-  const { after, isLive, quietly, random } = core;
+  const { after, random, isLive, quietly } = core;
   const base = `/channels/${encodeURIComponent(id)}`;
   const log = createLog(core);
   const cursor = createCursor();
@@ -75,17 +71,17 @@ export function createChannel(core, id) {
   }, changed);
 
   const isOpen = () => log.settled !== null;
-  const lacksMessages = () => isUnsure || heard > (log.settled ?? 0);
+  const lacksMessages = () => isUnsure || heard > /** @type {number} */ (log.settled);
   const isMissing = () => isOpen() && !isClosed && (lacksMessages() || cursor.isBehind);
 
   /** @param {any[]} events */
   function takeEvents(events) {
-    const of = (/** @type {string[]} */ ...types) => events.filter((event) => types.includes(event?.type));
-    const later = of("message.updated", "message.deleted");
-    arrived(messagesOf(of("message.created")));
+    const of = (/** @type {RegExp} */ types) => events.filter((event) => types.test(event?.type));
+    const later = of(/^message\.[ud]/);
+    arrived(messagesOf(of(/^message\.c/)));
     revised(later);
     later.forEach(cursor.take);
-    for (const event of of("reaction.added", "reaction.removed")) {
+    for (const event of of(/^reaction/)) {
       const outcome = log.react(event);
       changed(outcome);
       if (outcome !== null) cursor.take(event);
@@ -131,43 +127,46 @@ export function createChannel(core, id) {
 
   /** Reads a message again, until it has a version. @param {number} seq @param {any} [version] */
   function reread(seq, version) {
-    quietly(`message ${id} ${seq}`, async () => {
+    quietly(`${base}/${seq}`, async () => {
       revised([{ message: await read(seq) }]);
       readMissing();
       return !(/** @type {any} */ (log.get(seq)?.version) < version);
     });
   }
 
-  /** Reads the replies of which frames are missing. The history of a channel that is not open will name its replies. */
+  /** The answered messages whose replies must be read. The history of a channel that is not open will name them. */
+  const behind = () => (isOpen() ? drafts.behind : []);
+
+  /** Reads the replies of which frames are missing. */
   function readReplies() {
-    for (const seq of isOpen() ? drafts.behind : [])
-      quietly(`reply ${id} ${seq}`, async () => {
+    for (const seq of behind())
+      quietly(`${base}/${seq}/reply`, async () => {
         if (!drafts.behind.includes(seq)) return true;
         const asked = drafts.ask(seq);
         // A reply that is not stored has failed.
         const stored = (await call("GET", `/${seq}/reply`).catch(except("reply_not_found", "message_not_found"))) ?? { status: "failed" };
         const isRead = drafts.read(seq, asked, stored);
         // The reply has ended as a message. Without its event, only the history brings it.
-        if (stored.seq > (log.settled ?? 0)) catchUp();
+        if (stored.seq > /** @type {number} */ (log.settled)) catchUp();
         else if (stored.seq) drafts.drop(seq);
         changed();
         return isRead;
       });
   }
 
-  /** Takes the newest page of history in place of all held messages. @param {any} page @param {any} [asked] */
-  function load(page, asked) {
+  /** Takes the newest page of history in place of all held messages. @param {any} page */
+  function load(page) {
     log.restart(page.messages, page.has_more);
-    cursor.restart(page.rev, asked);
+    cursor.restart(page.rev);
     joined(page);
     emit("history", { messages: page.messages });
     changed();
   }
 
   /** Takes from a page of history all that is not in the log. @param {any} page */
-  function joined({ messages, replying_to: questions }) {
-    settle(messages);
-    for (const seq of questions ?? []) if (!log.messages.some(({ role, reply_to: replyTo }) => role !== "user" && replyTo === seq)) drafts.expect(seq);
+  function joined(page) {
+    settle(page.messages);
+    for (const seq of page.replying_to ?? []) if (!log.messages.some((one) => one.role !== "user" && one.reply_to === seq)) drafts.expect(seq);
     readReplies();
   }
 
@@ -214,7 +213,7 @@ export function createChannel(core, id) {
   async function readAfter() {
     const seen = heard;
     isUnsure = false;
-    const page = await call("GET", "", { query: { after: log.settled, limit: CATCH_UP_PAGE } });
+    const page = await call("GET", "", { query: { after: log.settled, limit: PAGE } });
     const messages = /** @type {Message[]} */ (page.messages);
     const hasMore = page.has_more && messages.length > 0;
     isUnsure ||= hasMore;
@@ -227,8 +226,11 @@ export function createChannel(core, id) {
   /** Reads one page of changes. */
   async function readChanges() {
     const asked = cursor.ask();
-    const page = await request("GET", "/changes", { query: { after: asked.known, limit: CATCH_UP_PAGE } }).catch(except("changes_expired"));
-    if (!page) return load(await readHistory(), asked);
+    const page = await request("GET", "/changes", { query: { after: asked.known, limit: PAGE } }).catch(except("changes_expired"));
+    if (!page) {
+      cursor.clear();
+      return load(await readHistory());
+    }
     revised(page.changes);
     cursor.read(asked, page);
   }
@@ -281,11 +283,8 @@ export function createChannel(core, id) {
       return cursor.known;
     },
 
-    send: sender.send,
-    retry: sender.retry,
-    discard: sender.discard,
-    sendTyping: people.sendTyping,
-    loadPresence: people.load,
+    ...sender.actions,
+    ...people.actions,
     ...createActions(call, read, log, drafts, changed, (seq) => isLive() || reread(seq)),
 
     /** Reads the newest history, unless it is held, and sends what an earlier page has left. @param {Abortable} [options] */
@@ -315,13 +314,12 @@ export function createChannel(core, id) {
   const lead = {
     /** Takes a frame of the channel. @param {any} frame */
     take(frame) {
-      const { type, status, seq, events } = frame;
-      if (type === "events" && Array.isArray(events)) takeEvents(events);
+      if (frame.type === "events" && Array.isArray(frame.events)) takeEvents(frame.events);
       // A frame of a draft is late if its message has arrived.
-      if (type === "message.delta") changed(!(status === "done" && log.get(seq)) && drafts.take(frame));
+      if (frame.type === "message.delta") changed(!log.get(frame.seq) && drafts.take(frame));
       people.take(frame);
       // A frame that a later one has overtaken may come yet, so that a swap in a crowd causes no requests.
-      if (!wait && (isMissing() || (isOpen() && drafts.behind.length > 0))) readIn(GAP_MS * (1 + 2 * random()));
+      if (!wait && (isMissing() || (behind()[0]))) readIn(GAP_MS * (1 + 2 * random()));
     },
 
     /** Reads what frames may have missed before a socket opened. */

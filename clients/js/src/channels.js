@@ -4,6 +4,7 @@
 /** @import { Abortable, ChannelInfo, Invitation, Member, Message, RequestOptions, Role } from "./types.js" */
 
 import { ChannelList } from "./channel-list.js";
+import { createConnections } from "./connections.js";
 import { listAll } from "./rest.js";
 
 /** Minimum time between two read marks of one channel. */
@@ -18,7 +19,8 @@ const memberOf = (id, userId) => `${pathOf(id)}/members/${encodeURIComponent(use
 const known = new WeakMap();
 
 /**
- * Returns the channels of a client, always the same object. They follow the client's frames from the first call on.
+ * Returns the channels of a client, always the same object. From the first call on, they follow the client's frames, and divide more
+ * than 100 channels among sockets.
  * @param {SwitchboardClient} client
  */
 export function channelsOf(client) {
@@ -30,7 +32,8 @@ export function channelsOf(client) {
 /**
  * The channels of the user of a client. The client emits their events.
  *
- * If the client subscribes to all channels and the server leaves some out, they are divided among sockets.
+ * More channels than fit on one socket are divided among several. If the client subscribes to all channels and the server
+ * leaves some out, their names are read for this.
  */
 export class Channels {
   #client;
@@ -44,6 +47,7 @@ export class Channels {
   constructor(client) {
     this.#client = client;
     this.#core = client.core;
+    this.#core.connection = createConnections(client);
     this.#list = new ChannelList(this.#core);
     client.on("frame", (frame) => this.#follow(frame));
     for (const type of /** @type {const} */ (["messages", "history"])) client.on(type, ({ channelId, messages }) => this.#created(channelId, messages));

@@ -2,12 +2,11 @@
 
 /** @import { Abortable, ClientEvents, ClientOptions, ConnectionState, Me, RequestOptions, Store } from "./types.js" */
 /** @import { Channel, Live } from "./channel.js" */
-/** @import { Surroundings } from "./socket.js" */
+/** @import { Connection, Surroundings } from "./socket.js" */
 
 import { createChannel } from "./channel.js";
-import { createConnections } from "./connections.js";
 import { createRest } from "./rest.js";
-import { createSession } from "./session.js";
+import { createConnection } from "./socket.js";
 import { createTimers } from "./time.js";
 
 /**
@@ -17,6 +16,8 @@ import { createTimers } from "./time.js";
 /**
  * @typedef {object} Shared
  * @property {string | null} userId
+ * @property {Connection} connection The client's one socket, until another module puts several in its place.
+ * @property {() => Connection} connect Creates a socket of the client.
  * @property {string[] | null} all The names that stand for all channels of the user; empty if one socket has room for them,
  * `null` if the application has named the channels.
  * @property {(options?: Abortable) => Promise<string>} identify Returns the id of the user.
@@ -46,7 +47,6 @@ export class SwitchboardClient {
   connectionId = null;
   /** For the other modules of the package. @type {Core} @internal */
   core;
-  #connections;
   /** @type {Map<string, readonly [Channel, Live]>} */
   #channels = new Map();
   /** @type {Promise<Me> | null} */
@@ -54,52 +54,60 @@ export class SwitchboardClient {
 
   /** @param {ClientOptions} options */
   constructor(options) {
-    const { fetch, WebSocket } = globalThis;
     const given = {
       fetch,
-      WebSocket,
+      WebSocket: globalThis.WebSocket,
       clock: { now: Date.now, setTimeout, clearTimeout },
       random: Math.random,
-      // A key that no other message of the user has. It is no secret.
-      uuid: () => `${Math.random()}${Math.random()}`,
+      // A key that no other message of the user has. A page without TLS has no `randomUUID`; the key is no secret.
+      uuid: () => globalThis.crypto?.randomUUID?.() ?? `${Math.random()}`,
       ...options,
     };
     const timed = { ...given, ...createTimers(given) };
-    const session = createSession(timed);
+    const report = () => {
+      const { id, leftOut, state } = core.connection;
+      this.connectionId = id;
+      if (state !== this.state) this.emit("state", (this.state = state));
+      if (leftOut !== this.leftOut) this.emit("leftOut", { count: (this.leftOut = leftOut) });
+    };
     /** @type {Core} */
-    const core = (this.core = {
+    const core = (this.core = /** @type {any} */ (/** @satisfies {Omit<Core, "connection">} */ ({
       ...timed,
+      ...createRest(timed),
+      isOnline: true,
       userId: options.userId ?? null,
       all: null,
-      session,
       identify: async (one) => (core.userId ??= (await this.me(one)).user_id),
-      request: createRest(timed, session),
       isLive: () => this.state.name === "live",
       remove: (channelId, isDeleted) => {
-        this.#connections.leave(channelId);
+        core.connection.leave(channelId);
         // The id may belong to another channel later.
         this.#channels.get(channelId)?.[1].close();
         this.#channels.delete(channelId);
         this.emit("removed", { channelId, isDeleted });
       },
       emit: (type, detail) => this.emit(type, detail),
-    });
-    this.#connections = createConnections(
-      this,
-      core,
-      (elsewhere) => {
-        for (const [id, [, live]] of this.#channels) if (!elsewhere.includes(id)) live.recover();
-      },
-      (frame) => {
-        const { type, channel_id: id, user_id: userId, member } = frame;
-        if (type === "hello") core.userId ??= userId ?? null;
-        // Other types belong to a later version of the API, or are responses that need no action.
-        if (typeof id === "string") this.#hold(id)[1].take(frame);
-        this.emit("frame", frame);
-        const isDeleted = type === "channel.deleted";
-        if (isDeleted || (type === "member.removed" && (member ?? frame).user_id === core.userId)) core.remove(id, isDeleted);
-      },
-    );
+      connect: () =>
+        createConnection(
+          core,
+          report,
+          (opened) => {
+            // Another socket than the opened one has missed nothing.
+            for (const [id, [, live]] of this.#channels) if (opened.channels.includes(id) || !core.connection.channels.includes(id)) live.recover();
+          },
+          (frame) => {
+            const { type, channel_id: id } = frame;
+            report();
+            if (type === "hello") core.userId ??= frame.user_id;
+            // Other types belong to a later version of the API, or are responses that need no action.
+            if (typeof id === "string") this.#hold(id)[1].take(frame);
+            this.emit("frame", frame);
+            const isDeleted = type === "channel.deleted";
+            if (isDeleted || (type === "member.removed" && (frame.member ?? frame).user_id === core.userId)) core.remove(id, isDeleted);
+          },
+        ),
+    })));
+    core.connection = core.connect();
   }
 
   /**
@@ -110,7 +118,7 @@ export class SwitchboardClient {
   on(type, listener) {
     const all = (this.#listeners[type] ??= new Set());
     all.add(listener);
-    return () => void all.delete(listener);
+    return () => all.delete(listener);
   }
 
   /**
@@ -119,7 +127,7 @@ export class SwitchboardClient {
    * @param {Type} type @param {ClientEvents[Type]} detail
    */
   emit(type, detail) {
-    for (const listener of [...(this.#listeners[type] ?? [])]) {
+    for (const listener of new Set(this.#listeners[type])) {
       try {
         listener(detail);
       } catch (error) {
@@ -146,30 +154,38 @@ export class SwitchboardClient {
     return asked;
   }
 
-  /** Subscribes to exactly these channels, or to all channels of the user if there are none. @param {string[]} [channelIds] */
+  /**
+   * Subscribes to exactly these channels, or to all channels of the user if there are none. Fails with a `RangeError` for
+   * more than 100 channels, unless `channelsOf(client)` divides them among sockets.
+   * @param {string[]} [channelIds]
+   */
   subscribe(channelIds = []) {
     const core = this.core;
-    core.all = channelIds.length > 0 ? null : (core.all ?? []);
-    this.#connections.subscribe(core.all ?? channelIds);
+    const all = channelIds[0] ? null : (core.all ?? []);
+    core.connection.subscribe(all ?? channelIds);
+    core.all = all;
   }
 
   /** Says whether the machine has a network. @param {boolean} isOnline */
   setOnline(isOnline) {
-    this.#connections.setOnline(isOnline);
+    const core = this.core;
+    if (core.isOnline === isOnline) return;
+    core.isOnline = isOnline;
+    core.connection.moved();
   }
 
   /** Connects immediately instead of after the wait. */
   retryNow() {
-    this.#connections.retryNow();
+    this.core.connection.retryNow();
   }
 
   /** Checks a connection that may have failed without an event, for example while the machine was suspended. */
   check() {
-    this.#connections.check();
+    this.core.connection.check();
   }
 
   close() {
-    this.#connections.close();
+    this.core.connection.close();
     for (const [, live] of this.#channels.values()) live.close();
   }
 

@@ -3,12 +3,10 @@
 /** @import { Draft, DraftStatus } from "./types.js" */
 
 import { isNumber } from "./changes.js";
+import { STATES } from "./limits.js";
 
 /** @typedef {{ position: number, text: string }} Piece */
 /** @typedef {{ id: string | null, replyTo: number, status: DraftStatus, characters: string[], waiting: Piece[], isUnread: boolean }} Held */
-
-/** The states of a draft that is shown, in their order. A late frame does not undo a state. */
-const STATES = ["thinking", "writing", "done", "cancelled"];
 
 /** Returns `true` if no message ends a draft with this state. @param {string} status @param {unknown} seq */
 const isOver = (status, seq) => status === "failed" || (status === "cancelled" && !seq);
@@ -52,9 +50,8 @@ export function createDrafts() {
     waiting.sort((a, b) => a.position - b.position);
     while (waiting[0]?.position <= draft.characters.length) {
       const piece = /** @type {Piece} */ (waiting.shift());
-      const grown = [...draft.characters.slice(0, piece.position), ...piece.text];
       // The text of a draft only grows, so a shorter one is late.
-      if (grown.length > draft.characters.length) draft.characters = grown;
+      draft.characters.push(...[...piece.text].slice(draft.characters.length - piece.position));
     }
     return !waiting[0];
   }
@@ -71,7 +68,7 @@ export function createDrafts() {
 
     /** The answered messages whose replies must be read. */
     get behind() {
-      return [...byQuestion.values()].filter(({ isUnread, waiting }) => isUnread || waiting[0]).map(({ replyTo }) => replyTo);
+      return [...byQuestion.keys()].filter((replyTo) => byQuestion.get(replyTo)?.isUnread || byQuestion.get(replyTo)?.waiting[0]);
     },
 
     /** Adds an empty draft for a message whose reply is being written, until the reply is read. @param {number} replyTo */
@@ -109,20 +106,21 @@ export function createDrafts() {
      */
     read(replyTo, asked, { draft_id: id, status, text = "", seq }) {
       let draft = byQuestion.get(replyTo);
+      const held = draft?.id;
+      id ??= held;
       if (!draft) return true;
       // A draft that began after the request is newer than the answer.
-      if (draft.id !== asked && draft.id !== id) return false;
+      if (held !== asked && held !== id) return false;
       if (isOver(status, seq)) {
-        past.set(id ?? draft.id, true);
+        past.set(id, true);
         return drop(replyTo);
       }
-      if (id && draft.id !== id) {
+      if (held !== id) {
         past.delete(id);
         draft = begin(replyTo, id);
       }
       draft.isUnread = false;
-      // A reply without a draft has its text in its message.
-      return advance(draft, status, 0, !id && draft.id ? "" : text);
+      return advance(draft, status, 0, text);
     },
 
     /** Drops the drafts that these messages complete, and frames of them that come late. @param {any[]} messages */

@@ -21,9 +21,9 @@ export class ProblemError extends Error {
   constructor({ cause, ...fields } = {}) {
     super(fields.detail || fields.title, { cause });
     Object.assign(this, fields);
-    this.name = `${(this.code || "problem").replace(/(^|_)./g, (start) => start.slice(-1).toUpperCase())}Error`;
+    this.name = this.code || "ProblemError";
     /** `true` if the same request may succeed later. */
-    this.isTransient = /^0|408|429|5../.test(`${this.status}`);
+    this.isTransient = /^0|408|429|5../.test(/** @type {any} */ (this.status));
   }
 }
 
@@ -51,7 +51,6 @@ export function problemClass(code) {
 }
 
 /** Returns the error of a response. @param {Response} response @param {any} body */
-export function problem({ status, statusText: title, headers }, body) {
-  const retryAfter = Number(headers.get("retry-after")) || null;
-  return new (problemClass(body.code))({ title, detail: body.message, ...body, status, retryAfter });
+export function problem(response, body) {
+  return new (problemClass(body.code))({ title: response.statusText, detail: body.message, ...body, status: response.status, retryAfter: +(/** @type {any} */ (response.headers.get("retry-after"))) || null });
 }

@@ -1,4 +1,4 @@
-// Times and limits of the connection, its requests and its tokens. Bundlers put them in place of their names.
+// Times and limits of the client. Bundlers put them in place of their names.
 
 /** Interval of pings: API Gateway closes a connection after 10 idle minutes. */
 export const PING_EVERY_MS = 4 * 60_000;
@@ -35,3 +35,14 @@ export const TYPING_MS = 5_000;
 export const TYPE_EVERY_MS = 3_000;
 /** Maximum number of channels of one socket. */
 export const MAX_CHANNELS = 100;
+export const HISTORY_PAGE = 50;
+/** Shortest wait for the frame that a later one has overtaken; up to twice as much more is random. */
+export const GAP_MS = 250;
+/** Maximum number of attempts of a send while the connection is live, all with its key, before it is shown as failed. */
+export const SEND_ATTEMPTS = 4;
+/** Time in which the server knows the key of a send. A later repetition could store the message twice. */
+export const KEY_MS = 24 * 3_600_000;
+/** Maximum number of users that a reaction names, the first by id. */
+export const NAMED_REACTORS = 10;
+/** The states of a draft that is shown, in their order. A late frame does not undo a state. */
+export const STATES = "thinking writing done cancelled";

@@ -27,7 +27,7 @@ export function createPeople({ after, now, quietly }, id, request, emit) {
   }
 
   /** Reads the list of present users, and keeps it. @param {Abortable} [options] */
-  async function load(options) {
+  async function loadPresence(options) {
     moved = new Map();
     const users = await listAll(request, "/presence", "users", options);
     read = users.map(({ user_id: user }) => user);
@@ -36,7 +36,16 @@ export function createPeople({ after, now, quietly }, id, request, emit) {
   }
 
   return {
-    load,
+    actions: {
+      loadPresence,
+
+      /** Shows the user as typing to others. Call it with each key: one request every 3 seconds is made. @param {Abortable} [options] */
+      async sendTyping(options) {
+        if (Math.abs(now() - typedAt) < TYPE_EVERY_MS) return;
+        typedAt = now();
+        await request("POST", "/typing", options);
+      },
+    },
 
     get typing() {
       return [...typing.keys()].sort();
@@ -44,13 +53,13 @@ export function createPeople({ after, now, quietly }, id, request, emit) {
 
     get present() {
       const users = new Set(read);
-      for (const [user, isHere] of moved) isHere ? users.add(user) : users.delete(user);
+      for (const [user, isHere] of moved) users[isHere ? "add" : "delete"](user);
       return [...users].sort();
     },
 
     /** Reads again what frames may have missed. */
     recover() {
-      if (read) quietly(`presence ${id}`, load);
+      if (read) quietly(`presence ${id}`, loadPresence);
     },
 
     /** @param {any} frame */
@@ -73,13 +82,6 @@ export function createPeople({ after, now, quietly }, id, request, emit) {
     /** A message of a user ends the typing. @param {Message[]} messages */
     arrived(messages) {
       for (const { sender_id: sender } of messages) stop(sender);
-    },
-
-    /** Shows the user as typing to others. Call it with each key: one request every 3 seconds is made. @param {Abortable} [options] */
-    async sendTyping(options) {
-      if (Math.abs(now() - typedAt) < TYPE_EVERY_MS) return;
-      typedAt = now();
-      await request("POST", "/typing", options);
     },
 
     close() {

@@ -1,26 +1,78 @@
-// The REST API. No DOM: runs in a browser and in Node.
+// The REST API, its tokens, and the server's clock. No DOM: runs in a browser and in Node.
 
-/** @import { RequestOptions } from "./types.js" */
-/** @import { Session } from "./session.js" */
+/** @import { RequestOptions, TokenProvider } from "./types.js" */
 
 import { NetworkError, problem } from "./errors.js";
-import { PAGE, REQUEST_TIMEOUT_MS } from "./limits.js";
+import { FETCH_EVERY_MS, PAGE, RENEW_BEFORE_MS, REQUEST_TIMEOUT_MS } from "./limits.js";
 
 /** Makes a request. Returns the body of its response. @typedef {(method: string, path: string, options?: RequestOptions) => Promise<any>} Request */
 
+/** @typedef {ReturnType<typeof createRest>} Rest */
+
 /**
- * Returns a function that makes requests with a token of the session. After a `401` it retries once with a new token.
- * @param {{ rest: string, fetch: typeof fetch, now: () => number, after: (delay: number, action: () => void) => () => void, pause: (delay: number) => Promise<void> }} options
- * @param {Session} session
- * @returns {Request}
+ * Returns a function that makes requests with a valid token, and what a socket needs of the tokens. A token is renewed in
+ * time. After a `401`, a request is repeated once with a new one.
+ *
+ * The device's clock may be wrong. So the end of a token is compared with the server's clock; the device's clock only
+ * measures the time that passes.
+ * @param {{ rest: string, token: TokenProvider, fetch: typeof fetch, now: () => number, after: (delay: number, action: () => void) => () => void, pause: (delay: number) => Promise<void> }} options
  */
-export function createRest({ after, now, pause, rest, fetch }, session) {
+export function createRest({ after, now, pause, rest, token: provide, fetch }) {
+  /** The last token, with its end, its life, and the time at which it came. @type {any} */
+  let held;
+  /** @type {Promise<string> | null} */
+  let pending = null;
+  /** Time of the server's clock ahead of the device's, in ms. */
+  let ahead = -Infinity;
+
+  /** Takes a time of the server's clock in ms. One that may be late only says that the server's clock is not behind it. @param {number} told @param {boolean} [isExact] */
+  function heed(told, isExact) {
+    if (isExact ? told : told - now() > ahead) ahead = told - now();
+  }
+
+  /** Fetches a token. Concurrent callers share one request. @param {boolean} [isForced] */
+  const renew = (isForced) =>
+    (pending ??= fetchToken(isForced).finally(() => {
+      pending = null;
+    }));
+
+  /** @param {boolean} [isForced] */
+  async function fetchToken(isForced) {
+    /** @type {any} */
+    let given;
+    try {
+      given = await provide();
+    } catch (/** @type {any} */ cause) {
+      throw cause?.isTransient == null ? new NetworkError(cause) : cause;
+    }
+    const value = given.token ?? given;
+    const claims = tried(() => JSON.parse(atob(value.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))));
+    heed(claims.iat * 1_000);
+    const end = claims.exp * 1_000 || +new Date(given.expiresAt) || Infinity;
+    held = { token: value, end, life: end - now() - ahead, at: now(), isForced };
+    return value;
+  }
+
+  /** Time until the end of the held token, in ms. */
+  const left = () => (held ? held.end - now() - ahead : 0);
+
+  /** Returns a new token. The held one is returned if it is new, or if there is no other. */
+  async function fresh() {
+    const before = held;
+    if (!before) return renew();
+    return Math.abs(now() - before.at) < FETCH_EVERY_MS ? before.token : renew().catch(() => before.token);
+  }
+
+  /** Returns a valid token. */
+  const token = async () => (held && left() > Math.min(RENEW_BEFORE_MS, held.life / 5) ? held.token : fresh());
+
   /** Time until which the server wants no repetition of a request. @type {Map<string, number>} */
   const busy = new Map();
 
-  return async (method, path, { query, body, headers, signal } = {}) => {
-    /** @param {string} token @returns {Promise<[Response, any]>} */
-    async function attempt(token) {
+  /** @type {Request} */
+  async function request(method, path, { query, body, headers, signal } = {}) {
+    /** @param {string} used @returns {Promise<[Response, any]>} */
+    async function attempt(used) {
       const abort = new AbortController();
       const stop = () => abort.abort();
       const cancel = after(REQUEST_TIMEOUT_MS, stop);
@@ -29,14 +81,15 @@ export function createRest({ after, now, pause, rest, fetch }, session) {
         signal?.addEventListener("abort", stop);
         const response = await fetch(withQuery(rest.replace(/\/+$/, "") + path, query), {
           method,
-          headers: { authorization: `Bearer ${token}`, .../** @type {any} */ (body && { "content-type": "application/json" }), ...headers },
+          credentials: "omit",
+          headers: { authorization: `Bearer ${used}`, .../** @type {any} */ (body && { "content-type": "application/json" }), ...headers },
           body: /** @type {any} */ (body && JSON.stringify(body)),
           signal: abort.signal,
         });
-        session.heed(Date.parse(`${response.headers.get("date")}`), true);
+        heed(Date.parse(/** @type {any} */ (response.headers.get("date"))), true);
         const text = await response.text();
         // A body that was cut is no response. That of a refusal may have any form.
-        return [response, response.ok ? JSON.parse(text || "{}") : parsed(text)];
+        return [response, response.ok ? JSON.parse(text || "{}") : tried(() => JSON.parse(text))];
       } catch (cause) {
         signal?.throwIfAborted();
         throw new NetworkError(cause);
@@ -49,18 +102,20 @@ export function createRest({ after, now, pause, rest, fetch }, session) {
     const name = method + path;
     const wait = /** @type {number} */ (busy.get(name)) - now();
     if (wait > 0) await pause(wait);
-    busy.delete(name);
-    const token = await session.token();
-    let [response, answer] = await attempt(token);
+    const used = await token();
+    let [response, answer] = await attempt(used);
     if (response.status === 401) {
-      const next = await session.refused(token);
-      if (next !== token) [response, answer] = await attempt(next);
+      // A second refusal in a row says that new tokens are refused too.
+      const next = held.token !== used ? held.token : await (held.isForced ? fresh() : renew(true));
+      if (next !== used) [response, answer] = await attempt(next);
     }
     if (response.ok) return answer;
     const error = problem(response, answer);
-    if (error.retryAfter) busy.set(name, now() + error.retryAfter * 1_000);
+    busy.set(name, now() + /** @type {number} */ (error.retryAfter) * 1_000);
     throw error;
-  };
+  }
+
+  return { heed, left, fresh, token, request };
 }
 
 /** Returns an address with the parameters that have a value. @param {string} url @param {RequestOptions["query"]} [query] */
@@ -98,5 +153,3 @@ export function tried(action) {
   }
 }
 
-/** @param {string} text */
-export const parsed = (text) => tried(() => JSON.parse(text));

@@ -4,21 +4,17 @@
 /** @import { Core } from "./client.js" */
 /** @import { Request } from "./rest.js" */
 
+import { KEY_MS, SEND_ATTEMPTS } from "./limits.js";
 import { backoff } from "./time.js";
 
 /** Key in a message's `metadata` by which a client recognizes its own message on the socket. */
 export const CLIENT_KEY = "client_key";
 
-/** Maximum number of attempts of a send while the connection is live, all with its key, before it is shown as failed. */
-const SEND_ATTEMPTS = 4;
-/** Time in which the server knows the key of a send. A later repetition could store the message twice. */
-const KEY_MS = 24 * 3_600_000;
-
 /**
  * @param {Core} core @param {string} id Of the channel. @param {Request} request Makes a request below the channel's path.
  * @param {(message: Message, rev: unknown) => void} taken Takes a stored message. @param {() => void} changed
  */
-export function createSender({ after, now, random, uuid, store, isLive, identify }, id, request, taken, changed) {
+export function createSender({ after, now, random, uuid, isLive, identify, store }, id, request, taken, changed) {
   /** Messages without a confirmation that they are stored, in the order of their creation. @type {Map<string, OutboxEntry>} */
   const outbox = new Map();
   /** The last operation of the store, and the last send: each ends before the next one begins. @type {Promise<any>} */
@@ -35,14 +31,13 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
 
   /** Adds or replaces an entry. @param {Omit<OutboxEntry, "state" | "error">} entry @param {OutboxEntry["state"]} state @param {ProblemError | null} [error] */
   function put(entry, state, error = null) {
-    const kept = { ...entry, state, error: null };
-    outbox.set(entry.key, { ...kept, error });
-    keep((store, prefix) => store.set(prefix + entry.key, kept));
+    outbox.set(entry.key, { ...entry, state, error });
+    keep((store, prefix) => store.set(prefix + entry.key, { ...entry, state, error: null }));
     changed();
   }
 
-  /** Drops a confirmed entry. @param {string | undefined} key */
-  function drop(key = "") {
+  /** Drops a confirmed entry. @param {any} key */
+  function drop(key) {
     if (outbox.delete(key)) keep((store, prefix) => store.remove(prefix + key));
   }
 
@@ -65,8 +60,7 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
       const entry = outbox.get(key);
       // The push has delivered it although the response was lost, it is discarded, or an earlier one failed.
       if (entry?.state !== "sending" || isClosed) return undefined;
-      const { content, contentType, replyTo, threadSeq, metadata } = entry;
-      const body = { content, content_type: contentType, metadata: { ...metadata, [CLIENT_KEY]: key }, reply_to: replyTo, thread_seq: threadSeq };
+      const body = { content: entry.content, content_type: entry.contentType, metadata: { ...entry.metadata, [CLIENT_KEY]: key }, reply_to: entry.replyTo, thread_seq: entry.threadSeq };
       try {
         // The response has the channel's change number beside the message.
         const { rev, ...message } = await request("POST", "/messages", { body, headers: { "idempotency-key": key }, signal });
@@ -106,39 +100,42 @@ export function createSender({ after, now, random, uuid, store, isLive, identify
 
     /** Drops the entries of stored messages. @param {Message[]} messages */
     settle(messages) {
-      for (const { metadata } of messages) drop(metadata?.[CLIENT_KEY]);
+      for (const one of messages) drop(one.metadata?.[CLIENT_KEY]);
     },
 
     /** Takes and sends what an earlier page has left, after what was sent meanwhile. */
     async restore() {
       /** @type {OutboxEntry[]} */
-      const found = (await keep(async (store, prefix) => Promise.all((await store.keys()).filter((name) => name.startsWith(prefix)).map((name) => store.get(name))))) ?? [];
-      for (const entry of found.filter(Boolean).sort((a, b) => a.createdAt - b.createdAt)) {
-        const { key, state, createdAt } = entry;
-        if (outbox.has(key)) continue;
-        put(entry, now() - createdAt > KEY_MS ? "failed" : state);
-        deliver(key);
+      const found = (await keep((store, prefix) => store.all(prefix))) ?? [];
+      for (const entry of found.sort((a, b) => a.createdAt - b.createdAt)) {
+        if (outbox.has(entry.key)) continue;
+        put(entry, now() - entry.createdAt > KEY_MS ? "failed" : entry.state);
+        deliver(entry.key);
       }
     },
 
-    /**
-     * Sends a message, which may quote the message `replyTo` and may belong to the thread of the message `threadSeq`. Its
-     * outbox entry shows its state; a failed entry waits for `retry` or `discard`. Returns the stored message, or
-     * `undefined` if it failed or if its event came first.
-     * @param {string} content @param {SendOptions & Abortable} [options]
-     */
-    send(content, { signal, ...options } = {}) {
-      const key = uuid();
-      put({ ...options, key, content, createdAt: now() }, "sending");
-      return deliver(key, signal);
-    },
+    actions: {
+      discard,
 
-    /** Sends a failed message again, with the same key, so that it cannot be stored twice. @param {string} key */
-    async retry(key) {
-      const entry = outbox.get(key);
-      if (entry?.state !== "failed") return undefined;
-      put(entry, "sending");
-      return deliver(key);
+      /**
+       * Sends a message, which may quote the message `replyTo` and may belong to the thread of the message `threadSeq`. Its
+       * outbox entry shows its state; a failed entry waits for `retry` or `discard`. Returns the stored message, or
+       * `undefined` if it failed or if its event came first.
+       * @param {string} content @param {SendOptions & Abortable} [options]
+       */
+      send(content, { signal, ...options } = {}) {
+        const key = uuid();
+        put({ ...options, key, content, createdAt: now() }, "sending");
+        return deliver(key, signal);
+      },
+
+      /** Sends a failed message again, with the same key, so that it cannot be stored twice. @param {string} key */
+      async retry(key) {
+        const entry = outbox.get(key);
+        if (entry?.state !== "failed") return undefined;
+        put(entry, "sending");
+        return deliver(key);
+      },
     },
 
     close() {

@@ -2,35 +2,55 @@
 // the next socket before it closes the previous one. No DOM.
 
 /** @import { ConnectionState, ProblemError } from "./types.js" */
-/** @import { Request } from "./rest.js" */
-/** @import { Session } from "./session.js" */
+/** @import { Rest } from "./rest.js" */
 
 import { isNumber } from "./changes.js";
-import { CLOSE_WITHIN_MS, MAX_AGE_MS, MAX_NAMES, OPEN_WITHIN_MS, PING_EVERY_MS, PONG_WITHIN_MS, RENEW_BEFORE_MS, RENEW_EVERY_MS, STABLE_AFTER_MS } from "./limits.js";
-import { parsed, withQuery } from "./rest.js";
+import { CLOSE_WITHIN_MS, MAX_AGE_MS, MAX_CHANNELS, MAX_NAMES, OPEN_WITHIN_MS, PING_EVERY_MS, PONG_WITHIN_MS, RENEW_BEFORE_MS, RENEW_EVERY_MS, STABLE_AFTER_MS } from "./limits.js";
+import { tried, withQuery } from "./rest.js";
 import { backoff } from "./time.js";
 
 /**
  * What a connection needs.
- * @typedef {object} Surroundings
+ * @typedef {Rest & Around} Surroundings
+ */
+/**
+ * The rest of it.
+ * @typedef {object} Around
  * @property {string} websocket
- * @property {Session} session
- * @property {Request} request
  * @property {any} WebSocket
  * @property {() => number} now
  * @property {(delay: number, action: () => void) => () => void} after
  * @property {() => number} random
+ * @property {boolean} isOnline
  */
-/** @typedef {ReturnType<typeof createConnection>} Connection */
+/**
+ * What a client and its further modules use of its sockets.
+ * @typedef {object} Connection
+ * @property {string[]} channels
+ * @property {string | null} id Id of the open connection; `null` until the server's `hello` has arrived.
+ * @property {number} leftOut Number of the user's channels that the connection leaves out.
+ * @property {ConnectionState} state
+ * @property {(channels: string[]) => void} subscribe Subscribes to exactly these channels, or to all channels of the user if
+ * there are none.
+ * @property {(id: string) => void} leave Leaves a channel out of later handshakes: one that names a channel of which the user
+ * is no member fails.
+ * @property {() => void} moved Follows the network. Its return reconnects immediately. While offline, attempts continue,
+ * because a stack on the same machine needs no network.
+ * @property {() => void} retryNow Reconnects immediately instead of after the wait.
+ * @property {() => void} check Checks a connection that may have failed without an event.
+ * @property {() => void} close Ends the connection until it subscribes again.
+ */
 /** @typedef {(() => void) | null | undefined} Cancel */
 
 /**
  * Creates a subscription to channels over one WebSocket at a time.
- * @param {Surroundings} around @param {() => boolean} isOnline @param {() => void} onChange Tells that the state may have
- * changed, or the number of channels that are left out. @param {(connection: Connection) => void} onOpen
- * @param {(frame: any) => void} onFrame
+ * @param {Surroundings} around @param {() => void} onChange Tells that the state may have changed, or the number of channels
+ * that are left out. @param {(connection: Connection) => void} onOpen @param {(frame: any) => void} onFrame
  */
-export function createConnection({ after, now, random, session, request, websocket, WebSocket }, isOnline, onChange, onOpen, onFrame) {
+export function createConnection(around, onChange, onOpen, onFrame) {
+  const { after, now, random, heed, left, fresh, token, request, websocket, WebSocket } = around;
+  /** `true` from `subscribe` until the application closes the connection. */
+  let isWanted = false;
   let attempt = 0;
   let openedAt = 0;
   let renewAt = 0;
@@ -47,25 +67,27 @@ export function createConnection({ after, now, random, session, request, websock
   /** Of the time within which the current socket must give a sign of life, or end. @type {Cancel} */
   let cancelLost;
 
+  /** @type {Connection} */
   const one = {
-    channels: /** @type {string[]} */ ([]),
-    /** Id of the open connection; `null` until the server's `hello` has arrived. */
-    id: /** @type {string | null} */ (null),
-    /** Number of the user's channels that the connection leaves out. */
+    channels: [],
+    id: null,
     leftOut: 0,
-    state: /** @type {ConnectionState} */ ({ name: "closed" }),
+    state: { name: "closed" },
 
-    /** Subscribes to exactly these channels, or to all channels of the user if there are none. @param {string[]} channels */
-    subscribe(channels) {
+    subscribe(names) {
+      if (names.length > MAX_CHANNELS) throw RangeError("over 100 channels need channelsOf(client)");
+      // Neither their order nor a repetition makes a difference.
+      const channels = [...new Set(names)].sort();
       const isSame = `${channels}` === `${one.channels}`;
       one.channels = channels;
+      isWanted = true;
       if (!isSame || !(current || next)) connect();
     },
 
-    /**
-     * Follows the network. Its return reconnects immediately. While offline, attempts continue, because a stack on the
-     * same machine needs no network.
-     */
+    leave(id) {
+      one.channels = one.channels.filter((name) => name !== id);
+    },
+
     moved() {
       if (one.state.name === "closed") return;
       if (current) check();
@@ -75,13 +97,16 @@ export function createConnection({ after, now, random, session, request, websock
       }
     },
 
-    /** Reconnects immediately instead of after the wait. */
     retryNow() {
-      if (!current && !next) connect();
+      if (isWanted && !current && !next) connect();
     },
 
     check,
-    close,
+
+    close() {
+      isWanted = false;
+      close();
+    },
   };
 
   /** @param {ConnectionState} state */
@@ -92,7 +117,7 @@ export function createConnection({ after, now, random, session, request, websock
 
   /** Sets the state of a connection without an open socket. @param {ConnectionState} state */
   function seek(state) {
-    if (!current) setState(isOnline() ? state : { name: "offline" });
+    if (!current) setState(around.isOnline ? state : { name: "offline" });
   }
 
   /** Ends the attempt to open the next socket. */
@@ -144,27 +169,27 @@ export function createConnection({ after, now, random, session, request, websock
     /** @type {any} */
     let socket = (next = { close() {} });
     seek({ name: "connecting" });
-    const refused = (/** @type {any} */ error = {}, isRefused = true) => socket === next && failed(error, isRefused);
+    /** @type {(error?: any, isRefused?: boolean) => unknown} */
+    const refused = (error, isRefused = true) => socket === next && failed(error, isRefused);
     try {
       const { channels } = one;
       const names = `${channels}`;
       // A browser shows no status of a refused handshake. The problem of a refused ticket has the reason.
-      const needsTicket = names.length > MAX_NAMES || (attempt > 1 && attempt % 2 === 0);
-      const token = await (isFresh ? session.fresh() : session.token());
+      const needsTicket = names.length > MAX_NAMES || (attempt && attempt % 2 < 1);
+      const used = await (isFresh ? fresh() : token());
       const ticket = needsTicket && (await request("POST", "/connections/tickets", { body: names ? { channels } : {} })).ticket;
       if (socket !== next) return;
-      socket = next = new WebSocket(withQuery(websocket, ticket ? { ticket } : { channels: names || null }), ticket ? undefined : ["bearer", token]);
+      socket = next = ticket ? new WebSocket(withQuery(websocket, { ticket })) : new WebSocket(withQuery(websocket, { channels: names || null }), ["bearer", used]);
     } catch (error) {
-      refused(error, false);
-      return;
+      return refused(error, false);
     }
     cancelOpen = after(OPEN_WITHIN_MS, refused);
     // A socket that was closed may still report something.
     socket.onopen = () => socket === next && opened();
     socket.onmessage = (/** @type {any} */ event) => {
-      const frame = parsed(event.data);
+      const frame = tried(() => JSON.parse(event.data));
       if (socket !== current || !frame.type) return;
-      heed(frame);
+      follow(frame);
       onFrame(frame);
     };
     socket.onclose = () => (socket === current ? lost() : refused());
@@ -185,39 +210,39 @@ export function createConnection({ after, now, random, session, request, websock
   }
 
   /** Follows the frames that are about the connection itself. @param {any} frame */
-  function heed(frame) {
-    const { type, connection_id: id, server_time: time, channels_left_out: leftOut, count } = frame;
+  function follow(frame) {
     if (closing) return;
     // Each frame shows that the peer lives.
     cancelLost?.();
     cancelLost = null;
-    if (id) one.id = id;
-    if (type === "hello") {
-      session.heed(Date.parse(time));
+    if (frame.connection_id) one.id = frame.connection_id;
+    if (frame.type === "hello") {
+      heed(Date.parse(frame.server_time));
       renewLater();
     }
-    const left = type === "channels.left_out" ? count : leftOut;
-    if (isNumber(left)) one.leftOut = left;
-    if (type === "closing") {
+    // Of the frames that are no event of a channel, only `channels.left_out` has a `count`.
+    const told = frame.channels_left_out ?? frame.count;
+    if (isNumber(told)) one.leftOut = told;
+    if (frame.type === "closing") {
       closing = frame;
       cancelLost = after(CLOSE_WITHIN_MS, lost);
     }
   }
 
   function lost() {
-    const { reason, reconnect } = closing ?? {};
-    const isExpected = closing && isStable();
+    const told = closing;
+    const isExpected = told && isStable();
     drop();
-    if (reconnect === false) close({ reason });
+    if (told?.reconnect === false) close({ reason: told.reason });
     else if (next) seek({ name: "connecting" });
-    else if (isExpected) connect(reason === "token_expired");
-    else failed({});
+    else if (isExpected) connect(told.reason === "token_expired");
+    else failed();
   }
 
-  /** @param {Partial<ProblemError>} error @param {boolean} [isRefused] `true` if the server may have refused the token. */
+  /** @param {Partial<ProblemError>} [error] @param {boolean} [isRefused] `true` if the server may have refused the token. */
   function failed(error, isRefused) {
     end();
-    if (error.status === 403 && !current) return close({ reason: error.code });
+    if (error?.status === 403 && !current) return close({ reason: error.code });
     // A failed change of channels: the open socket still works, so only the change is retried.
     const delay = backoff(attempt, random, error);
     attempt += 1;
@@ -227,7 +252,7 @@ export function createConnection({ after, now, random, session, request, websock
 
   /** Renews the token in time before its end. */
   function renewLater() {
-    const life = session.left();
+    const life = left();
     renewAt = Math.min(openedAt + MAX_AGE_MS, now() + Math.max(life - RENEW_BEFORE_MS, life * 0.8, RENEW_EVERY_MS));
     checkLater();
   }
@@ -238,7 +263,7 @@ export function createConnection({ after, now, random, session, request, websock
     const isOld = now() - openedAt >= MAX_AGE_MS;
     if (!id || isOld) return connect(!isOld);
     try {
-      await session.fresh();
+      await fresh();
       await request("POST", `/connections/${encodeURIComponent(id)}/token`);
       if (one.id === id) renewLater();
     } catch {

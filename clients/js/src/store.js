@@ -4,9 +4,7 @@
 /** @import { Message, Reaction } from "./types.js" */
 
 import { isNumber } from "./changes.js";
-
-/** Maximum number of users that a reaction names, the first by id. */
-const NAMED_REACTORS = 10;
+import { NAMED_REACTORS } from "./limits.js";
 
 /** Returns the reaction of a message with an emoji. @param {Message | undefined} message @param {string} emoji */
 const reactionOf = (message, emoji) => message?.reactions?.find((one) => one.emoji === emoji);
@@ -42,7 +40,7 @@ export function createLog(user) {
   function get(seq) {
     const message = bySeq.get(seq);
     const { reply_count: count = 0, last_reply_seq: summed = 0 } = /** @type {any} */ (message?.thread ?? {});
-    const later = [...(replies.get(seq) ?? [])].filter((reply) => reply > summed);
+    const later = [...new Set(replies.get(seq))].filter((reply) => reply > summed);
     if (!message || !later[0]) return message;
     const last = /** @type {Message} */ (bySeq.get(Math.max(...later)));
     return { ...message, thread: { reply_count: count + later.length, last_reply_seq: last.seq, last_reply_at: last.created_at } };
@@ -55,14 +53,14 @@ export function createLog(user) {
     const held = bySeq.get(seq);
     const stored = { ...message };
     if (reactions)
-      stored.reactions = reactions.map((/** @type {any} */ one) => {
-        const { emoji, count, user_ids: users } = one;
+      stored.reactions = reactions.map((/** @type {any} */ one) => ({
         // Of more reactors than are named, the user may be one.
-        return { reacted: users.includes(user.userId ?? "") || (count > users.length && !!reactionOf(held, emoji)?.reacted), ...one };
-      });
+        reacted: one.user_ids.includes(user.userId) || (one.count > one.user_ids.length && !!reactionOf(held, one.emoji)?.reacted),
+        ...one,
+      }));
     if (held?.thread?.reply_count > (thread?.reply_count ?? 0)) stored.thread = held.thread;
     bySeq.set(seq, stored);
-    if (root) replies.set(root, (replies.get(root) ?? new Set()).add(seq));
+    if (root) replies.set(root, new Set(replies.get(root)).add(seq));
   }
 
   /** Adds messages, and returns the new ones. A page that is read again may hold a later state. @param {Message[]} messages */
@@ -70,7 +68,7 @@ export function createLog(user) {
     messages.filter((message) => {
       if (!isNumber(message?.seq)) return false;
       const held = bySeq.get(message.seq);
-      if (!held || !(message.version < held.version)) hold(message);
+      if (!(message.version < /** @type {any} */ (held?.version))) hold(message);
       return !held;
     });
 
@@ -110,7 +108,7 @@ export function createLog(user) {
 
     /** Messages by ascending `seq`. */
     get messages() {
-      return seqs().map((seq) => /** @type {Message} */ (get(seq)));
+      return /** @type {Message[]} */ (seqs().map(get));
     },
 
     /** Lowest held `seq`, or `null`. */

@@ -7,10 +7,9 @@ export function memoryStore() {
   /** @type {Map<string, any>} */
   const values = new Map();
   return {
-    get: async (key) => values.get(key),
     set: async (key, value) => values.set(key, value),
     remove: async (key) => values.delete(key),
-    keys: async () => [...values.keys()],
+    all: async (prefix) => [...values].filter(([key]) => key.startsWith(prefix)).map(([, value]) => value),
   };
 }
 
@@ -33,10 +32,9 @@ export function indexedDbStore(name = "switchboard") {
     return settled(operation(database.transaction("values", mode).objectStore("values")));
   };
   return {
-    get: (key) => run("readonly", (values) => values.get(key)),
     set: (key, value) => run("readwrite", (values) => values.put(value, key)),
     remove: (key) => run("readwrite", (values) => values.delete(key)),
-    keys: () => run("readonly", (values) => values.getAllKeys()),
+    all: (prefix) => run("readonly", (values) => values.getAll(IDBKeyRange.bound(prefix, `${prefix}\uffff`))),
   };
 }
 
@@ -47,9 +45,11 @@ export function indexedDbStore(name = "switchboard") {
  */
 export function asyncStorageStore(storage) {
   return {
-    get: async (key) => JSON.parse((await storage.getItem(key)) ?? "null"),
     set: (key, value) => storage.setItem(key, JSON.stringify(value)),
     remove: (key) => storage.removeItem(key),
-    keys: () => storage.getAllKeys(),
+    all: async (prefix) => {
+      const keys = (await storage.getAllKeys()).filter((key) => key.startsWith(prefix));
+      return (await Promise.all(keys.map((key) => storage.getItem(key)))).flatMap((value) => (value ? [JSON.parse(value)] : []));
+    },
   };
 }

@@ -6,8 +6,8 @@
  * @typedef {() => Promise<string | { token: string, expiresAt?: string | number | Date }>} TokenProvider
  */
 /**
- * Keeps messages that are not yet sent. Values are plain objects.
- * @typedef {{ get(key: string): Promise<any>, set(key: string, value: any): Promise<unknown>, remove(key: string): Promise<unknown>, keys(): Promise<readonly string[]> }} Store
+ * Keeps messages that are not yet sent. Values are plain objects. `all` returns those whose keys begin with a text.
+ * @typedef {{ set(key: string, value: any): Promise<unknown>, remove(key: string): Promise<unknown>, all(prefix: string): Promise<any[]> }} Store
  */
 /** @typedef {{ field: string, code: string, message: string }} FieldError */
 /** @typedef {{ status?: number, code?: string, title?: string, detail?: string, errors?: FieldError[], instance?: string, retryAfter?: number | null }} Problem */

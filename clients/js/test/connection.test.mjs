@@ -166,6 +166,7 @@ test("a refused handshake is repeated with a new token, at most one a minute, an
 test("a ticket carries the names of many channels, and more than a hundred are divided among sockets", async () => {
   const stack = new Stack();
   const client = stack.client();
+  channelsOf(client);
   const names = Array.from({ length: 250 }, (_, at) => `a-channel-with-an-identifier-of-about-fifty-signs-${at}`);
   client.subscribe(names.slice(0, 3));
   await settle();
@@ -178,6 +179,113 @@ test("a ticket carries the names of many channels, and more than a hundred are d
   client.subscribe(names.slice(0, 100));
   await settle();
   assert.equal(stack.sockets.filter(({ readyState }) => readyState === 1).length, 1);
+});
+
+const many = (length) => Array.from({ length }, (_, at) => `c${at}`);
+/** Returns the numbers of channels that the open sockets name. */
+const shares = (stack) => stack.sockets.filter(({ readyState }) => readyState === 1).map(({ url }) => new URL(url).searchParams.get("channels")?.split(",").length ?? 0);
+
+test("without the list, more than a hundred channels are refused, and the connection stays", async () => {
+  const stack = new Stack();
+  const client = stack.client();
+  client.subscribe(many(100));
+  await settle();
+  assert.throws(() => client.subscribe(many(101)), (error) => error instanceof RangeError && error.message.includes("channelsOf(client)"));
+  await settle();
+  assert.deepEqual([client.state.name, shares(stack), stack.sockets.length], ["live", [100], 1]);
+});
+
+test("neither the order of channels nor a repeated one needs another socket", async () => {
+  const stack = new Stack();
+  const client = stack.client();
+  client.subscribe(["b", "a"]);
+  await settle();
+  client.subscribe(["a", "b", "a"]);
+  await settle();
+  assert.equal(stack.sockets.length, 1);
+});
+
+test("a list that comes later keeps the open socket, and adds others", async () => {
+  const stack = new Stack();
+  const client = stack.client();
+  client.subscribe(many(100));
+  await settle();
+  channelsOf(client);
+  client.subscribe(many(101));
+  await settle();
+  assert.deepEqual([client.state.name, shares(stack), stack.sockets.length], ["live", [100, 1], 2]);
+});
+
+test("several sockets act as one connection", async () => {
+  const stack = new Stack();
+  const client = stack.client();
+  channelsOf(client);
+  client.subscribe(many(101));
+  await client.open("c100");
+  await settle();
+  const [first, second] = stack.sockets;
+  const states = [];
+  client.on("state", ({ name }) => states.push(name));
+  first.receive({ type: "hello", connection_id: "c1", channels_left_out: 1 });
+  second.receive({ type: "hello", connection_id: "c2", channels_left_out: 2 });
+  assert.deepEqual([client.connectionId, client.leftOut], ["c1", 3]);
+  client.check();
+  assert.deepEqual([first.sent, second.sent], [[{ action: "ping" }], [{ action: "ping" }]]);
+  stack.accepting = false;
+  const asked = stack.requests.length;
+  first.drop();
+  assert.deepEqual([client.connectionId, client.leftOut, client.state.name], [null, 2, "waiting"], "the state of the worst socket");
+  stack.accepting = true;
+  client.retryNow();
+  await settle();
+  assert.deepEqual([states, shares(stack)], [["waiting", "connecting", "live"], [1, 100]]);
+  assert.deepEqual(stack.asked(asked), [], "the other socket has missed nothing");
+  client.setOnline(false);
+  second.drop();
+  assert.equal(client.state.name, "offline");
+  client.setOnline(true);
+  await settle();
+  assert.deepEqual([client.state.name, shares(stack).length], ["live", 2]);
+  assert.ok(stack.asked(asked).some((one) => one.startsWith("GET /channels/c100/messages?after")), "this socket has");
+  stack.live.receive({ type: "channel.deleted", channel_id: "c100" });
+  await settle();
+  assert.deepEqual([client.state.name, shares(stack)], ["live", [100]], "a socket without a channel is closed");
+  client.subscribe(many(150));
+  await settle();
+  client.close();
+  client.retryNow();
+  await stack.clock.advance(600_000);
+  assert.deepEqual([client.state.name, shares(stack)], ["closed", []]);
+});
+
+test("a removed channel is not named in later handshakes", async () => {
+  for (const isDivided of [false, true]) {
+    const stack = new Stack();
+    const client = stack.client();
+    if (isDivided) channelsOf(client);
+    client.subscribe(["lobby", "hall"]);
+    await settle();
+    stack.receive({ type: "member.removed", user_id: "alice" });
+    stack.live.drop();
+    await stack.clock.advance(2_000);
+    assert.equal(new URL(stack.live.url).searchParams.get("channels"), "hall");
+  }
+});
+
+test("a client that was never connected, or is closed, does not connect by itself", async () => {
+  const stack = new Stack();
+  const client = stack.client();
+  client.retryNow();
+  client.subscribe(["lobby"]);
+  client.close();
+  client.retryNow();
+  client.setOnline(false);
+  client.setOnline(true);
+  await stack.clock.advance(600_000);
+  assert.deepEqual([client.state.name, stack.sockets.length], ["closed", 0]);
+  client.subscribe(["lobby"]);
+  await settle();
+  assert.equal(client.state.name, "live");
 });
 
 test("a user with more channels than one socket has room for gets more sockets", async () => {

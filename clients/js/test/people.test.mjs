@@ -111,9 +111,9 @@ test("each problem has a class", async () => {
     stack.intercept = answer;
     await assert.rejects(stack.client().open("lobby"), check);
   };
-  await fails(() => problem(404, "channel_not_found"), (error) => error instanceof ChannelNotFoundError && error instanceof ProblemError && error.name === "ChannelNotFoundError" && !error.isTransient);
+  await fails(() => problem(404, "channel_not_found"), (error) => error instanceof ChannelNotFoundError && error instanceof ProblemError && error.name === "channel_not_found" && !error.isTransient);
   await fails(() => Response.json({ code: "rate_limited" }, { status: 429, headers: { "retry-after": "3" } }), (error) => error instanceof RateLimitedError && error.retryAfter === 3 && error.isTransient);
-  await fails(() => problem(400, "of_a_later_version"), (error) => !(error instanceof ChannelNotFoundError) && error.name === "OfALaterVersionError");
+  await fails(() => problem(400, "of_a_later_version"), (error) => !(error instanceof ChannelNotFoundError) && error.name === "of_a_later_version");
   await fails(() => new Response("<html>", { status: 502 }), (error) => error.constructor === ProblemError && error.status === 502);
   await fails(() => { throw new TypeError("fetch failed"); }, (error) => error instanceof NetworkError && error.status === 0 && error.cause.message === "fetch failed");
   await fails(() => new Response('{"messages":[{"seq":1', { status: 200 }), (error) => error instanceof NetworkError);

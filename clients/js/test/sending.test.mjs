@@ -91,7 +91,7 @@ test("a message survives a reload, under its key and in its order", async () => 
     for (const content of ["one", "two"]) before.channel("lobby").send(content);
     await settle();
     before.close();
-    assert.equal((await store.keys()).length, 2);
+    assert.deepEqual((await store.all("switchboard/alice/")).map(({ content }) => content), ["one", "two"]);
     stack.intercept = null;
     const [[, key]] = sent(stack);
     await stack.clock.advance(1_000);
@@ -102,8 +102,22 @@ test("a message survives a reload, under its key and in its order", async () => 
     assert.deepEqual(contents(after), ["one", "two"]);
     assert.deepEqual(sent(stack).map(([content]) => content), ["one", "one", "two"]);
     assert.equal(sent(stack)[1][1], key);
-    assert.deepEqual([states(after), await store.keys()], [[], []]);
+    assert.deepEqual([states(after), await store.all("")], [[], []]);
   }
+});
+
+test("keys are random also on a page without TLS, and no request carries cookies", async () => {
+  for (const isSecure of [true, false]) {
+    const stack = new Stack();
+    const client = await opened(stack);
+    if (!isSecure) Object.defineProperty(crypto, "randomUUID", { value: undefined, configurable: true });
+    for (const content of ["one", "two"]) await client.channel("lobby").send(content);
+    const [[, first], [, second]] = sent(stack);
+    assert.notEqual(first, second);
+    assert.match(first, isSecure ? /^[0-9a-f-]{36}$/ : /^0\.\d{8,}$/);
+    assert.ok(stack.requests.every(({ init }) => init.credentials === "omit"));
+  }
+  delete crypto.randomUUID;
 });
 
 test("a message whose key the server has forgotten is not sent by itself, and stores may fail", async () => {
@@ -117,11 +131,11 @@ test("a message whose key the server has forgotten is not sent by itself, and st
   assert.deepEqual([states(client), sent(stack)], [["old failed"], []]);
   client.channel("lobby").discard("k1");
   await settle();
-  assert.deepEqual(await store.keys(), ["switchboard/bob/lobby/k2"]);
+  assert.deepEqual((await store.all("")).map(({ key }) => key), ["k2"]);
   const broken = async () => {
     throw new Error("quota");
   };
-  const other = stack.client({ store: { get: broken, set: broken, remove: broken, keys: broken } });
+  const other = stack.client({ store: { set: broken, remove: broken, all: broken } });
   await other.open("lobby");
   await other.channel("lobby").send("one");
   assert.deepEqual(contents(other), ["one"]);

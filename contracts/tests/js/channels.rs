@@ -94,7 +94,7 @@ fn a_channel_is_joined_and_made_when_there_is_none() {
         json!({ "channel_id": "general", "name": "general", "visibility": "public", "agent": { "mode": "always" } });
     let steps = json!([["channels", "join", "general"], ["channels", "create", made]]);
     let output = converse(&[join, create, one_channel()], &steps, None);
-    assert_eq!(output["results"][0]["error"]["name"], "ChannelNotFoundError");
+    assert_eq!(output["results"][0]["error"]["name"], "channel_not_found");
     assert_eq!(output["results"][1]["value"]["channel_id"], "general");
 }
 
