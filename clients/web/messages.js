@@ -14,6 +14,7 @@ import { Quotes } from "./quotes.js";
 import { Roving } from "./roving.js";
 import { reveal } from "./scroller.js";
 import { ThreadPanel } from "./thread-panel.js";
+import { withSummary } from "./thread.js";
 import { timeline } from "./timeline.js";
 import { Traces } from "./traces.js";
 import { beginning, row, writeDraft } from "./view.js";
@@ -83,7 +84,8 @@ export class Messages {
   show() {
     const { channel, isReady, name, userId, readSeq } = this.#state();
     if (!channel) return;
-    const { messages, outbox: pending, hasEarlier } = channel;
+    const { outbox: pending, hasEarlier } = channel;
+    const messages = channel.messages.map((message) => withSummary(channel, message));
     const drafts = this.#shownDrafts();
     const rows = isReady ? timeline({ messages, drafts, pending, userId, readSeq }) : [];
     const context = this.#context("channel");
@@ -262,7 +264,9 @@ export class Messages {
   // --- places
 
   #message(seq) {
-    return this.#state().channel?.log.get(seq) ?? this.#threads.find(seq);
+    const { channel } = this.#state();
+    const held = channel?.log.get(seq);
+    return held ? withSummary(channel, held) : this.#threads.find(seq);
   }
 
   #element(seq, place) {

@@ -1,10 +1,11 @@
 // The panel of a thread: its root, its replies, and a form for the next one. On a narrow screen it covers the channel.
 
+import { threadsOf } from "../js/src/threads.js";
 import { Composer } from "./composer.js";
 import { reconcile } from "./dom.js";
 import { dayKey, repliesText } from "./format.js";
 import { $, narrow, showToast } from "./page.js";
-import { Thread } from "./thread.js";
+import { Thread, withSummary } from "./thread.js";
 import { timeline } from "./timeline.js";
 import { row } from "./view.js";
 
@@ -117,7 +118,7 @@ export class ThreadPanel {
     if (!thread) return;
     $("thread-messages").setAttribute("aria-busy", "true");
     try {
-      const [root, replies] = await Promise.all([channel.message(thread.seq), channel.thread(thread.seq)]);
+      const [root, replies] = await Promise.all([channel.message(thread.seq), threadsOf(channel).list(thread.seq)]);
       if (thread !== this.#thread) return;
       thread.take([...(root ? [root] : []), ...replies]);
       this.show();
@@ -148,7 +149,7 @@ export class ThreadPanel {
     const thread = this.#thread;
     if (!thread) return;
     const { messages, outbox } = this.#channel;
-    thread.take(messages.filter((message) => thread.has(message)));
+    thread.take(messages.filter((message) => thread.has(message)).map((message) => withSummary(this.#channel, message)));
     const context = this.#context();
     const { userId } = context;
     const { root, replies } = thread;

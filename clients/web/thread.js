@@ -1,5 +1,13 @@
 // The messages of one thread, from the history of its channel and from a reading of the thread. No DOM.
 
+import { threadsOf } from "../js/src/threads.js";
+
+/** Returns a message of a channel with the current summary of its thread, if it begins one. */
+export function withSummary(channel, message) {
+  const thread = threadsOf(channel).summary(message);
+  return thread === message.thread ? message : { ...message, thread };
+}
+
 export class Thread {
   #bySeq = new Map();
   seq;

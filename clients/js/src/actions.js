@@ -5,7 +5,7 @@
 /** @import { Request } from "./rest.js" */
 /** @import { ChannelLog } from "./store.js" */
 
-import { except, listAll } from "./rest.js";
+import { except } from "./rest.js";
 
 /**
  * @param {Request} call Makes a request below the path of the messages.
@@ -27,12 +27,6 @@ export function createActions(call, read, log, drafts, changed, unheard) {
   }
 
   const actions = {
-    /** Returns all messages of the thread of a message, without the root. @param {number} seq @param {Abortable} [options] @returns {Promise<Message[]>} */
-    async thread(seq, options) {
-      const messages = await listAll(call, `/${seq}/replies`, "messages", { query: { after: seq }, ...options });
-      return messages.map((message) => log.get(message.seq) ?? message);
-    },
-
     /** Returns one message from the log or from the server, or `undefined` if it does not exist. @param {number} seq @param {Abortable} [options] @returns {Promise<Message | undefined>} */
     async message(seq, options) {
       return log.get(seq) ?? read(seq, options).catch(except("message_not_found"));

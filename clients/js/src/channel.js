@@ -238,6 +238,7 @@ export function createChannel(core, id) {
   const channel = {
     id,
     log,
+    request,
 
     /** Messages by ascending `seq`. @returns {Message[]} */
     get messages() {

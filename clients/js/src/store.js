@@ -24,31 +24,18 @@ const reactionOf = (message, emoji) => message?.reactions?.find((one) => one.emo
 export function createLog(user) {
   /** @type {Map<number, Message>} */
   const bySeq = new Map();
-  /** The held replies of each thread, by the `seq` of its root. @type {Map<number, Set<number>>} */
-  const replies = new Map();
   /** `undefined` until the first page of history has arrived: no number is larger or smaller. @type {any} */
   let settled;
   let hasEarlier = false;
 
   const seqs = () => [...bySeq.keys()].sort((a, b) => a - b);
 
-  /**
-   * Returns a held message. Its `thread` also counts the replies that came after the server's summary: no event
-   * carries the new summary of a root.
-   * @param {number} seq @returns {Message | undefined}
-   */
-  function get(seq) {
-    const message = bySeq.get(seq);
-    const { reply_count: count = 0, last_reply_seq: summed = 0 } = /** @type {any} */ (message?.thread ?? {});
-    const later = [...new Set(replies.get(seq))].filter((reply) => reply > summed);
-    if (!message || !later[0]) return message;
-    const last = /** @type {Message} */ (bySeq.get(Math.max(...later)));
-    return { ...message, thread: { reply_count: count + later.length, last_reply_seq: last.seq, last_reply_at: last.created_at } };
-  }
+  /** Returns a held message. @param {number} seq */
+  const get = (seq) => bySeq.get(seq);
 
   /** Holds a message. Keeps the larger summary of its thread, and the user's own reactions, which no frame states. @param {any} message */
   function hold(message) {
-    const { seq, thread_seq: root, reactions, thread } = message;
+    const { seq, reactions, thread } = message;
     /** @type {any} */
     const held = bySeq.get(seq);
     const stored = { ...message };
@@ -60,7 +47,6 @@ export function createLog(user) {
       }));
     if (held?.thread?.reply_count > (thread?.reply_count ?? 0)) stored.thread = held.thread;
     bySeq.set(seq, stored);
-    if (root) replies.set(root, new Set(replies.get(root)).add(seq));
   }
 
   /** Adds messages, and returns the new ones. A page that is read again may hold a later state. @param {Message[]} messages */
@@ -173,7 +159,6 @@ export function createLog(user) {
     restart(messages, hasMore) {
       const before = [...bySeq.values()];
       bySeq.clear();
-      replies.clear();
       settled = undefined;
       addEarlier(messages, hasMore);
       update(before.filter(({ seq, message_id: id }) => bySeq.get(seq)?.message_id === id));

@@ -31,7 +31,8 @@
  * @property {string} [deleted_at]
  * @property {number} [reply_to] The quoted message.
  * @property {number} [thread_seq] Root of the message's thread.
- * @property {Thread} [thread]
+ * @property {Thread} [thread] Summary of the thread that it begins, as of the last read. `threadsOf(channel).summary(message)`
+ * is current.
  * @property {Reaction[]} [reactions]
  * @property {Record<string, any>} [metadata]
  * @property {Record<string, any>} [agent]
@@ -84,6 +85,8 @@
  * @typedef {object} Channel
  * @property {string} id
  * @property {Readonly<HeldMessages>} log
+ * @property {(method: string, path: string, options?: RequestOptions) => Promise<any>} request Makes a request of the API
+ * below the channel's path. Returns the body of its response.
  * @property {readonly Message[]} messages By ascending `seq`.
  * @property {readonly Draft[]} drafts Replies that are being written.
  * @property {readonly OutboxEntry[]} outbox Messages of this client that are not yet known to be stored.
@@ -96,8 +99,6 @@
  * @property {(options?: Abortable) => Promise<void>} open Reads the newest history, unless it is held, and sends what an
  * earlier page has left.
  * @property {(options?: Abortable) => Promise<void>} loadEarlier Reads the page of history before the oldest held message.
- * @property {(seq: number, options?: Abortable) => Promise<Message[]>} thread Returns all messages of the thread of a
- * message, without the root.
  * @property {(seq: number, options?: Abortable) => Promise<Message | undefined>} message Returns one message from the log or
  * from the server, or `undefined` if it does not exist.
  * @property {(content: string, options?: SendOptions & Abortable) => Promise<Message | undefined>} send Sends a message,

@@ -1,4 +1,4 @@
-// Tests of typing, presence, members, threads, and of errors.
+// Tests of typing, presence, members, and of errors.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -78,19 +78,17 @@ test("two frames that were swapped cost no request", async () => {
   assert.deepEqual([contents(client), stack.asked(before)], [["uno", "dos", "three"], []]);
 });
 
-test("threads, members and invitations are read page by page", async () => {
+test("members are read page by page", async () => {
   const stack = new Stack();
-  stack.store("root");
   const client = await opened(stack);
   const pages = [
-    { messages: [{ seq: 2, content: "a" }], has_more: true, next: { after: 2 } },
-    { messages: [{ seq: 3, content: "b" }], has_more: false },
+    { members: [{ user_id: "bob" }], has_more: true, next: { cursor: "c" } },
+    { members: [{ user_id: "carol" }], has_more: false },
   ];
-  stack.intercept = (url) => (url.pathname.endsWith("/replies") ? Response.json(pages.shift()) : url.pathname.endsWith("/members") ? Response.json({ members: [{ user_id: "bob" }] }) : undefined);
+  stack.intercept = (url) => (url.pathname.endsWith("/members") ? Response.json(pages.shift()) : undefined);
   const before = stack.requests.length;
-  assert.deepEqual((await lobby(client).thread(1)).map(({ content }) => content), ["a", "b"]);
-  assert.deepEqual(await channelsOf(client).members("lobby"), [{ user_id: "bob" }]);
-  assert.deepEqual(stack.asked(before).map((one) => one.split("?")[1]), ["limit=100&after=1", "limit=100&after=2", "limit=100"]);
+  assert.deepEqual(await channelsOf(client).members("lobby"), [{ user_id: "bob" }, { user_id: "carol" }]);
+  assert.deepEqual(stack.asked(before).map((one) => one.split("?")[1]), ["limit=100", "limit=100&cursor=c"]);
 });
 
 test("a channel that the user leaves goes at once", async () => {

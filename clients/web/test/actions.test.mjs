@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { ACTIONS, actionOf, actionsFor, isComposing, lastOwn } from "../message-actions.js";
 import { Quotes } from "../quotes.js";
 import { Texts } from "../texts.js";
-import { Thread } from "../thread.js";
+import { Thread, withSummary } from "../thread.js";
 
 const message = (seq, rest = {}) => ({ seq, version: 1, sender_id: "bob", role: "user", content: `message ${seq}`, ...rest });
 const allowed = (rest, user) => actionsFor(message(1, rest), { userId: "alice", role: "member", isArchived: false, ...user });
@@ -65,6 +65,15 @@ test("a thread has its root and its replies in their order, each in its newest s
   thread.take([message(3, { thread: { reply_count: 2 } })]);
   assert.equal(thread.root.thread.reply_count, 2);
   assert.equal(thread.take([message(5)]), false);
+});
+
+test("the root of a thread is shown with the replies that came after its summary, and other messages as they are", () => {
+  const thread = { reply_count: 1, last_reply_seq: 4, last_reply_at: "t4" };
+  const messages = [message(3, { thread }), message(4, { thread_seq: 3 }), message(9, { thread_seq: 3, created_at: "t9" })];
+  const shown = messages.map((one) => withSummary({ messages }, one));
+  assert.deepEqual(shown[0].thread, { reply_count: 2, last_reply_seq: 9, last_reply_at: "t9" });
+  assert.equal(messages[0].thread, thread);
+  assert.deepEqual([shown[1] === messages[1], shown[2] === messages[2]], [true, true]);
 });
 
 test("what is being written belongs to the thread of its question, but not to the thread that the question begins", () => {

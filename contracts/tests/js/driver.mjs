@@ -1,13 +1,14 @@
 // Runs the JavaScript client without an application: reads actions from standard input, and writes their results.
 //
-// In: {rest, do: [[target, method, ...arguments], ...], frames: [frame, ...]}. A target is `client`, `channel` (general) or
-// `channels` (the list). The frames arrive on a socket after all actions, and then the socket ends. Without `rest` the user
-// has one channel, which is empty.
+// In: {rest, do: [[target, method, ...arguments], ...], frames: [frame, ...]}. A target is `client`, `channel` (general),
+// `threads` (of the same) or `channels` (the list). The frames arrive on a socket after all actions, and then the socket
+// ends. Without `rest` the user has one channel, which is empty.
 // Out: {results, channels, messages, rev, outbox, drafts, typing, present, events, connectionId, ended, tokens}.
 // `rev` is the number of the last change, and `ended` the state after the end of the socket.
 
 import { channelsOf } from "../../../clients/js/src/channels.js";
 import { ProblemError, SwitchboardClient } from "../../../clients/js/src/index.js";
+import { threadsOf } from "../../../clients/js/src/threads.js";
 
 const CHANNEL = "general";
 /** Time that passes after each action, in ms: longer than the wait after a gap, shorter than the end of typing. */
@@ -103,7 +104,8 @@ const client = new SwitchboardClient({
 });
 for (const type of ["messages", "change", "problem"]) client.on(type, () => events.push(type));
 
-const targets = { client: () => client, channel: () => client.channel(CHANNEL), channels: () => channelsOf(client) };
+const channel = () => client.channel(CHANNEL);
+const targets = { client: () => client, channel, threads: () => threadsOf(channel()), channels: () => channelsOf(client) };
 
 /** Waits until no request is pending. */
 async function idle() {

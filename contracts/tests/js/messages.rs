@@ -93,7 +93,7 @@ fn a_thread_is_read() {
         let reply = json_pattern!({ "seq": 2, "sender_id": "bob", "thread_seq": 1, "version": like!(1) });
         answers(i, 200, page(0, vec![reply]));
     });
-    let output = converse(&[thread], &json!([["channel", "thread", 1]]), None);
+    let output = converse(&[thread], &json!([["threads", "list", 1]]), None);
     assert_eq!(output["results"][0]["value"][0]["thread_seq"], 1);
 }
 

@@ -3,6 +3,7 @@
 import { Channel, NetworkError, ProblemError, SwitchboardClient } from "@switchboard/client";
 import type { ClientEvents, ConnectionState, Draft, Message, OutboxEntry } from "@switchboard/client";
 import { SwitchboardChatTransport, currentParts, toUIMessages } from "@switchboard/client/ai";
+import { threadsOf } from "@switchboard/client/threads";
 import type { ReplyMetadata } from "@switchboard/client/ai";
 import type { ChatTransport, UIMessage } from "ai";
 
@@ -30,6 +31,9 @@ export async function use(signal: AbortSignal): Promise<void> {
   await channel.send(7);
   try {
     const sent: Message | undefined = await channel.send("Hello", { replyTo: 1, signal });
+    const replies: Message[] = await threadsOf(channel).list(1, { signal });
+    const count: number | undefined = threadsOf(channel).summary(messages[0] ?? replies[0]!)?.reply_count;
+    console.log(replies.length, count?.toFixed());
     await channel.react(sent?.seq ?? 1, "👍");
   } catch (error) {
     if (error instanceof NetworkError || (error instanceof ProblemError && error.code === "rate_limited")) console.log(error.retryAfter);

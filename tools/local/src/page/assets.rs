@@ -77,6 +77,7 @@ pub(super) static ALL: &[Asset] = &[
     client!("socket.js"),
     client!("store.js"),
     client!("stores.js"),
+    client!("threads.js"),
     client!("time.js"),
     client!("types.js"),
     asset!("archived.js", SCRIPT),
