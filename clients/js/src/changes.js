@@ -71,19 +71,20 @@ export function createCursor() {
       if (known >= 0 && isNumber(rev) && isNumber(from)) apply(from, rev);
     },
 
-    /** Returns the state at the time of a request, for `read`. Its `known` is the number to ask with. */
-    ask: () => ({ known, told }),
-
-    /** Takes a page of changes that was requested with `asked`, after its messages were applied. @param {any} asked @param {any} page */
-    read({ known: after, told: before }, { has_more: hasMore, next, rev }) {
-      const end = (hasMore ? next?.after : rev) ?? 0;
-      const isTold = told > before;
-      tell(rev);
-      // A page of history with an older number came meanwhile: the changes after that number are still missing.
-      if (known < after) return;
-      apply(0, end);
-      // A number that the server does not have belongs to another channel that had the id.
-      if (!isTold && (!hasMore || end <= after)) told = known;
+    /** Returns the function that takes the page of changes which is requested now, after its messages were applied. */
+    ask() {
+      const after = known;
+      const before = told;
+      return (/** @type {any} */ { has_more: hasMore, next, rev }) => {
+        const end = (hasMore ? next?.after : rev) ?? 0;
+        const isTold = told > before;
+        tell(rev);
+        // A page of history with an older number came meanwhile: the changes after that number are still missing.
+        if (known < after) return;
+        apply(0, end);
+        // A number that the server does not have belongs to another channel that had the id.
+        if (!isTold && (!hasMore || end <= after)) told = known;
+      };
     },
   };
 }

@@ -11,7 +11,7 @@ import { GAP_MS, HISTORY_PAGE, PAGE } from "./limits.js";
 import { createPeople } from "./people.js";
 import { except } from "./rest.js";
 import { createSender } from "./sender.js";
-import { createLog } from "./store.js";
+import { createLog, newest } from "./store.js";
 import { backoff } from "./time.js";
 
 /** Returns the messages of events, or of recorded changes. @param {any[]} changes @returns {Message[]} */
@@ -40,8 +40,8 @@ export function createChannel(core, id) {
   let heard = 0;
   let failures = 0;
   let isReading = false;
-  /** Cancels the wait after a gap or after a failed recovery. @type {(() => void) | null} */
-  let wait = null;
+  /** Cancels the wait after a gap or after a failed recovery. @type {(() => void) | null | undefined} */
+  let wait;
   /** `true` if messages after the last settled `seq` may be missing. */
   let isUnsure = false;
   let isClosed = false;
@@ -98,7 +98,7 @@ export function createChannel(core, id) {
     if (!messages[0]) return;
     settle(messages);
     people.arrived(messages);
-    for (const { seq } of messages) if (seq > heard) heard = seq;
+    heard = newest(messages, heard);
     // Before the channel is open, its history will contain the messages.
     added(isOpen() ? log.push(messages) : messages);
   }
@@ -217,7 +217,7 @@ export function createChannel(core, id) {
     const messages = /** @type {Message[]} */ (page.messages);
     const hasMore = page.has_more && messages.length > 0;
     isUnsure ||= hasMore;
-    const fresh = log.push(messages, Math.max(...messages.map(({ seq }) => seq), hasMore ? 0 : seen));
+    const fresh = log.push(messages, newest(messages, hasMore ? 0 : seen));
     cursor[fresh[0] ? "join" : "tell"](page.rev);
     joined(page);
     added(fresh);
@@ -225,14 +225,14 @@ export function createChannel(core, id) {
 
   /** Reads one page of changes. */
   async function readChanges() {
-    const asked = cursor.ask();
-    const page = await request("GET", "/changes", { query: { after: asked.known, limit: PAGE } }).catch(except("changes_expired"));
+    const take = cursor.ask();
+    const page = await request("GET", "/changes", { query: { after: cursor.known, limit: PAGE } }).catch(except("changes_expired"));
     if (!page) {
       cursor.clear();
       return load(await readHistory());
     }
     revised(page.changes);
-    cursor.read(asked, page);
+    take(page);
   }
 
   const channel = {
@@ -276,7 +276,7 @@ export function createChannel(core, id) {
 
     /** `true` while missing messages or changes are being read. */
     get isCatchingUp() {
-      return isReading || wait !== null;
+      return !!(isReading || wait);
     },
 
     /** Number of the last change up to which the log has all changes; `null` before `open`. */
@@ -300,8 +300,8 @@ export function createChannel(core, id) {
 
     /** Reads the page of history before the oldest held message. @param {Abortable} [options] */
     async loadEarlier(options) {
-      const { firstSeq, hasEarlier } = log;
-      if (!hasEarlier) return;
+      const { firstSeq } = log;
+      if (!log.hasEarlier) return;
       const page = await readHistory(options, firstSeq);
       // Meanwhile the history was loaded again, or another request has brought this page.
       if (log.firstSeq !== firstSeq) return;

@@ -43,14 +43,12 @@ export class SwitchboardClient {
   state = { name: "closed" };
   /** Number of the user's channels that the live connection leaves out. */
   leftOut = 0;
-  /** Id of the first open connection; `null` until the server has named it. @type {string | null} */
-  connectionId = null;
   /** For the other modules of the package. @type {Core} @internal */
   core;
   /** @type {Map<string, readonly [Channel, Live]>} */
   #channels = new Map();
-  /** @type {Promise<Me> | null} */
-  #me = null;
+  /** @type {Promise<Me> | null | undefined} */
+  #me;
 
   /** @param {ClientOptions} options */
   constructor(options) {
@@ -65,8 +63,7 @@ export class SwitchboardClient {
     };
     const timed = { ...given, ...createTimers(given) };
     const report = () => {
-      const { id, leftOut, state } = core.connection;
-      this.connectionId = id;
+      const { leftOut, state } = core.connection;
       if (state !== this.state) this.emit("state", (this.state = state));
       if (leftOut !== this.leftOut) this.emit("leftOut", { count: (this.leftOut = leftOut) });
     };
@@ -137,6 +134,11 @@ export class SwitchboardClient {
     }
   }
 
+  /** Id of the first open connection; `null` until the server has named it. */
+  get connectionId() {
+    return this.core.connection.id;
+  }
+
   /** Id of the user; `null` until it is known. */
   get userId() {
     return this.core.userId;
@@ -168,10 +170,9 @@ export class SwitchboardClient {
 
   /** Says whether the machine has a network. @param {boolean} isOnline */
   setOnline(isOnline) {
-    const core = this.core;
-    if (core.isOnline === isOnline) return;
-    core.isOnline = isOnline;
-    core.connection.moved();
+    if (this.core.isOnline === isOnline) return;
+    this.core.isOnline = isOnline;
+    this.core.connection.moved();
   }
 
   /** Connects immediately instead of after the wait. */

@@ -14,7 +14,8 @@ import { listAll } from "./rest.js";
 export function createPeople({ after, now, quietly }, id, request, emit) {
   /** The cancel of the end of each user that types. @type {Map<string, () => void>} */
   const typing = new Map();
-  let typedAt = -TYPE_EVERY_MS;
+  /** Time of the last request that said so of this user. @type {any} */
+  let typedAt;
   /** Present users, as they were read. @type {string[] | undefined} */
   let read;
   /** Users that came (`true`) or went since the request. @type {Map<string, boolean>} */

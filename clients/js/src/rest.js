@@ -20,8 +20,8 @@ import { FETCH_EVERY_MS, PAGE, RENEW_BEFORE_MS, REQUEST_TIMEOUT_MS } from "./lim
 export function createRest({ after, now, pause, rest, token: provide, fetch }) {
   /** The last token, with its end, its life, and the time at which it came. @type {any} */
   let held;
-  /** @type {Promise<string> | null} */
-  let pending = null;
+  /** @type {Promise<string> | null | undefined} */
+  let pending;
   /** Time of the server's clock ahead of the device's, in ms. */
   let ahead = -Infinity;
 
@@ -120,7 +120,7 @@ export function createRest({ after, now, pause, rest, token: provide, fetch }) {
 
 /** Returns an address with the parameters that have a value. @param {string} url @param {RequestOptions["query"]} [query] */
 export function withQuery(url, query = {}) {
-  for (const [name, value] of Object.entries(query)) if (value != null) url += `${url.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(value)}`;
+  for (const [name, value] of Object.entries(query)) if (value != null) url += (url.includes("?") ? "&" : "?") + name + "=" + encodeURIComponent(value);
   return url;
 }
 

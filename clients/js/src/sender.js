@@ -77,8 +77,9 @@ export function createSender({ after, now, random, uuid, isLive, identify, store
           // After a failure that may pass, all later entries fail too: so they can be sent in their order.
           let isLater = false;
           for (const one of outbox.values()) {
-            if (one === entry || isLater) put(one, "failed", error);
-            isLater ||= one === entry && error.isTransient;
+            if (one !== entry && !isLater) continue;
+            put(one, "failed", error);
+            isLater = error.isTransient;
           }
           return undefined;
         }
@@ -91,7 +92,6 @@ export function createSender({ after, now, random, uuid, isLive, identify, store
   }
 
   return {
-    discard,
     recover: () => wake(),
 
     get entries() {

@@ -55,11 +55,11 @@ export function createConnection(around, onChange, onOpen, onFrame) {
   let openedAt = 0;
   let renewAt = 0;
   /** @type {any} */
-  let current = null;
+  let current;
   /** The socket that opens, or what stands for it until its handshake. @type {any} */
-  let next = null;
+  let next;
   /** The `closing` frame of the current socket. @type {any} */
-  let closing = null;
+  let closing;
   /** Of the timeout of the attempt to open the next socket, or of the wait before it. @type {Cancel} */
   let cancelOpen;
   /** @type {Cancel} */
@@ -90,11 +90,9 @@ export function createConnection(around, onChange, onOpen, onFrame) {
 
     moved() {
       if (one.state.name === "closed") return;
-      if (current) check();
-      else {
-        attempt = 0;
-        connect();
-      }
+      if (current) return check();
+      attempt = 0;
+      connect();
     },
 
     retryNow() {
@@ -215,7 +213,7 @@ export function createConnection(around, onChange, onOpen, onFrame) {
     // Each frame shows that the peer lives.
     cancelLost?.();
     cancelLost = null;
-    if (frame.connection_id) one.id = frame.connection_id;
+    one.id = frame.connection_id ?? one.id;
     if (frame.type === "hello") {
       heed(Date.parse(frame.server_time));
       renewLater();

@@ -9,6 +9,12 @@ import { NAMED_REACTORS } from "./limits.js";
 /** Returns the reaction of a message with an emoji. @param {Message | undefined} message @param {string} emoji */
 const reactionOf = (message, emoji) => message?.reactions?.find((one) => one.emoji === emoji);
 
+/** Returns the largest `seq` of messages, or a larger number. @param {Message[]} messages @param {number} most */
+export function newest(messages, most) {
+  for (const { seq } of messages) if (seq > most) most = seq;
+  return most;
+}
+
 /** @typedef {ReturnType<typeof createLog>} ChannelLog */
 
 /**
@@ -139,11 +145,12 @@ export function createLog(user) {
       if (lacks(seq) || version > held?.version + 1) return null;
       if (!isNumber(version) || !(version >= held?.version)) return false;
       const { reactions = [], ...message } = held;
-      const known = reactionOf(held, emoji) ?? { emoji, user_ids: [], reacted: false };
+      /** @type {any} */
+      const known = reactionOf(held, emoji) ?? { emoji, user_ids: [] };
       const isAdded = type === "reaction.added";
       const users = new Set(known.user_ids);
       users[isAdded ? "add" : "delete"](userId);
-      const reacted = userId === user.userId ? isAdded : known.reacted;
+      const reacted = userId === user.userId ? isAdded : !!known.reacted;
       const all = reactions.filter((/** @type {Reaction} */ one) => one.emoji !== emoji);
       if (count > 0) all.push({ ...known, count, user_ids: [...users].sort().slice(0, NAMED_REACTORS), reacted });
       all.sort((/** @type {Reaction} */ a, /** @type {Reaction} */ b) => (a.emoji < b.emoji ? -1 : 1));

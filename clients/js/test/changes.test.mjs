@@ -29,10 +29,9 @@ test("events in order move the number, and a gap must be read", () => {
   assert.deepEqual(state(cursor), [12, false], "it may begin earlier");
   cursor.take({ rev: 14 });
   assert.deepEqual(state(cursor), [12, true]);
-  const asked = cursor.ask();
-  assert.equal(asked.known, 12);
+  const take = cursor.ask();
   cursor.take({ rev: 16 });
-  cursor.read(asked, { has_more: true, next: { after: 13 }, rev: 16 });
+  take({ has_more: true, next: { after: 13 }, rev: 16 });
   assert.deepEqual(state(cursor), [14, true], "change 14 was applied early");
   cursor.take({ rev: 15 });
   assert.deepEqual(state(cursor), [16, false]);
@@ -40,7 +39,7 @@ test("events in order move the number, and a gap must be read", () => {
   cursor.join(16);
   cursor.take({ rev: 17 });
   assert.deepEqual(state(cursor), [17, true], "the page may lack change 18");
-  cursor.read(cursor.ask(), { has_more: false, rev: 18 });
+  cursor.ask()({ has_more: false, rev: 18 });
   assert.deepEqual(state(cursor), [18, false]);
 });
 
@@ -61,7 +60,7 @@ test("a page that joins moves the number back to its own, and never forward", ()
   cursor.take({ rev: 5 });
   cursor.join(4);
   assert.deepEqual(state(cursor), [4, true], "change 5 may be one of the page's messages");
-  cursor.read(cursor.ask(), { has_more: false, rev: 5 });
+  cursor.ask()({ has_more: false, rev: 5 });
   cursor.join(8);
   assert.deepEqual(state(cursor), [5, true], "changes 6 to 8 may be of other messages");
 });
@@ -69,32 +68,32 @@ test("a page that joins moves the number back to its own, and never forward", ()
 test("an answer to an earlier request does not cover the messages of a page that came meanwhile", () => {
   const cursor = at(9);
   cursor.take({ rev: 11 });
-  const asked = cursor.ask();
+  const take = cursor.ask();
   cursor.join(6);
-  cursor.read(asked, { has_more: false, rev: 11 });
+  take({ has_more: false, rev: 11 });
   assert.deepEqual(state(cursor), [6, true]);
 });
 
 test("an event that comes during the last request is read by the next one", () => {
   const cursor = at(1);
   cursor.tell(3);
-  const asked = cursor.ask();
+  const take = cursor.ask();
   cursor.take({ rev: 6 });
-  cursor.read(asked, { has_more: false, rev: 3 });
+  take({ has_more: false, rev: 3 });
   assert.deepEqual(state(cursor), [3, true]);
-  const next = cursor.ask();
+  const takeNext = cursor.ask();
   cursor.take({ rev: 4 });
-  cursor.read(next, { has_more: false, rev: 6 });
+  takeNext({ has_more: false, rev: 6 });
   assert.deepEqual(state(cursor), [6, false]);
 });
 
 test("a number that the server does not have is not asked for again and again", () => {
   const cursor = at(1);
   cursor.tell(30);
-  cursor.read(cursor.ask(), { has_more: false, rev: 2 });
+  cursor.ask()({ has_more: false, rev: 2 });
   assert.deepEqual(state(cursor), [2, false]);
   cursor.tell(4);
-  cursor.read(cursor.ask(), { has_more: true, rev: 4 });
+  cursor.ask()({ has_more: true, rev: 4 });
   assert.deepEqual(state(cursor), [2, false], "nor is a page without an end");
 });
 
@@ -105,7 +104,7 @@ test("after expiry a new history has the number, also a smaller one", () => {
   cursor.restart(40);
   assert.deepEqual(state(cursor), [40, true], "event 41 came meanwhile");
   cursor.restart(3);
-  cursor.read(cursor.ask(), { has_more: false, rev: 3 });
+  cursor.ask()({ has_more: false, rev: 3 });
   assert.deepEqual(state(cursor), [3, false], "the id belongs to another channel");
 });
 
