@@ -5,7 +5,6 @@
 /** @import { SwitchboardClient } from "../src/client.js" */
 /** @import { ChannelInfo, ConnectionState, DraftStatus } from "../src/types.js" */
 /** @import { Parts, Source } from "./source.js" */
-/** @import { ChannelsState, MessagesState, ReplyState, SendState, TypingState } from "./types.js" */
 /**
  * @typedef {import("./types.js").ChannelsState} ChannelsState
  * @typedef {import("./types.js").MessagesState} MessagesState
