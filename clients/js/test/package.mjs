@@ -26,7 +26,7 @@ const program = (name) => join(ROOT, "node_modules/.bin", name);
 /** Packs the package, and installs the archive into an empty project. Returns both paths. */
 async function install(folder) {
   // The folder's own settings turn scripts off, and the types are made by one.
-  const packed = run("npm", ["pack", ROOT, "--silent", "--pack-destination", folder], folder).trim().split("\n").at(-1);
+  const packed = run("npm", ["pack", ROOT, "--ignore-scripts=false", "--silent", "--pack-destination", folder], folder).trim().split("\n").at(-1);
   const archive = join(folder, packed);
   const project = join(folder, "project");
   await mkdir(project);
