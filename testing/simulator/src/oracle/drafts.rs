@@ -118,11 +118,18 @@ pub(crate) fn held(world: &World, id: &str, text: &str, is_end: bool) {
 }
 
 /// Checks the progress of a reply that a client read. `text` is that of the draft, or of the stored reply, which users
-/// may have changed.
-pub(crate) fn progressed(world: &World, id: Option<&str>, text: &str, position: usize, reply: Option<Seq>) {
+/// may have changed. A text of a draft is stored, and may not have been shown yet.
+pub(crate) fn progressed(
+    world: &World,
+    channel: &ChannelKey,
+    id: Option<&str>,
+    text: &str,
+    position: usize,
+    reply: Option<Seq>,
+) {
     let wrong = {
-        let tables = world.tables();
-        let notes = &tables.notes;
+        let mut tables = world.tables();
+        let notes = &mut tables.notes;
         let draft = id.and_then(|id| notes.drafts.get(id)).map(|draft| draft.text.as_str());
         let stored = id.and_then(|id| notes.replies.get(id)).filter(|stored| Some(stored.seq) == reply);
         let is_right = match (stored, draft) {
@@ -134,7 +141,14 @@ pub(crate) fn progressed(world: &World, id: Option<&str>, text: &str, position: 
             (None, Some(draft)) if reply.is_none() => draft.starts_with(text) || text.starts_with(draft),
             _ => true,
         };
-        (!is_right).then(|| format!("the progress of draft {id:?} is {text:?} up to {position}, of {draft:?}"))
+        let wrong =
+            (!is_right).then(|| format!("the progress of draft {id:?} is {text:?} up to {position}, of {draft:?}"));
+        let is_draft = stored.is_none() && reply.is_none() && wrong.is_none();
+        if let Some(id) = id.filter(|_| is_draft) {
+            keep(notes, channel, id.to_owned(), text.to_owned())
+        } else {
+            wrong
+        }
     };
     if let Some(wrong) = wrong {
         world.violation(wrong);

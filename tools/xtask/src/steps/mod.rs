@@ -49,9 +49,9 @@ pub(crate) const STEPS: &[Step] = &[
     step("cost", "the cost report matches the counted requests", measure::cost),
     step("bench", "benchmarks run, and the performance report matches its results", measure::bench),
     step("rehearsal", "deployments on an emulator of AWS that enforces IAM", infra::rehearsal),
+    step("clients", "types and tests of the JavaScript client; conformance of both", clients::packages),
     step("packages", "the JavaScript client as other projects get it, against a local run", packages::javascript),
     step("ids", "smoke test of the local run, also out of phase; ids in HTTP clients", stack::ids),
-    step("clients", "types and tests of the JavaScript client; conformance of both", clients::packages),
     step("browser", "the page in headless Chromium", stack::browser),
     step(totals::STEP, "number of tests that passed and failed; needs the logs of the steps with tests", totals::print),
 ];
