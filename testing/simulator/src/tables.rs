@@ -56,6 +56,8 @@ pub(crate) struct Notes {
     pub(crate) changes: BTreeMap<ChannelKey, Vec<Seq>>,
     /// Drafts that were shown, by the text of their ids.
     pub(crate) drafts: BTreeMap<String, ShownDraft>,
+    /// The longest stored text of each draft that a client has read.
+    pub(crate) read_drafts: BTreeMap<String, String>,
     /// Stored replies, by the text of their drafts' ids.
     pub(crate) replies: BTreeMap<String, StoredReply>,
     /// Drafts of each question whose text was shown.

@@ -40,7 +40,7 @@ impl Client {
                 Some(Ok(progress)) => {
                     let draft_id = progress.draft_id.map(|id| id.to_string());
                     let (text, position) = (progress.text.as_str(), progress.position);
-                    oracle::progressed(&self.world, of, draft_id.as_deref(), text, position, progress.seq);
+                    oracle::progressed(&self.world, draft_id.as_deref(), text, position, progress.seq);
                     self.copy(of).log.take_reply(question.get(), reply(&progress));
                     return Ok(());
                 }

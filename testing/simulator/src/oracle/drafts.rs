@@ -109,7 +109,8 @@ pub(crate) fn held(world: &World, id: &str, text: &str, is_end: bool) {
         let tables = world.tables();
         let stored = tables.notes.drafts.get(id).map(|draft| draft.text.as_str()).unwrap_or_default();
         let reply = tables.notes.replies.get(id).map(|reply| reply.content.as_str());
-        let is_right = stored.starts_with(text) && (!is_end || reply == Some(text));
+        let read = tables.notes.read_drafts.get(id).is_some_and(|read| read.starts_with(text));
+        let is_right = (read || stored.starts_with(text)) && (!is_end || reply == Some(text));
         (!is_right).then(|| format!("a client holds {text:?} of draft {id}, of {stored:?}; its reply is {reply:?}"))
     };
     if let Some(wrong) = wrong {
@@ -119,14 +120,7 @@ pub(crate) fn held(world: &World, id: &str, text: &str, is_end: bool) {
 
 /// Checks the progress of a reply that a client read. `text` is that of the draft, or of the stored reply, which users
 /// may have changed. A text of a draft is stored, and may not have been shown yet.
-pub(crate) fn progressed(
-    world: &World,
-    channel: &ChannelKey,
-    id: Option<&str>,
-    text: &str,
-    position: usize,
-    reply: Option<Seq>,
-) {
+pub(crate) fn progressed(world: &World, id: Option<&str>, text: &str, position: usize, reply: Option<Seq>) {
     let wrong = {
         let mut tables = world.tables();
         let notes = &mut tables.notes;
@@ -143,12 +137,13 @@ pub(crate) fn progressed(
         };
         let wrong =
             (!is_right).then(|| format!("the progress of draft {id:?} is {text:?} up to {position}, of {draft:?}"));
-        let is_draft = stored.is_none() && reply.is_none() && wrong.is_none();
-        if let Some(id) = id.filter(|_| is_draft) {
-            keep(notes, channel, id.to_owned(), text.to_owned())
-        } else {
-            wrong
+        if let Some(id) = id.filter(|_| stored.is_none() && reply.is_none() && wrong.is_none()) {
+            let read = notes.read_drafts.entry(id.to_owned()).or_default();
+            if text.starts_with(read.as_str()) {
+                text.clone_into(read);
+            }
         }
+        wrong
     };
     if let Some(wrong) = wrong {
         world.violation(wrong);
