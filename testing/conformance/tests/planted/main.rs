@@ -12,7 +12,7 @@ use conformance::{Rule, Seeds, run_all, run_seed};
 use self::{bug::Bug, reference::Reference};
 
 /// Seeds within which a bug must be found.
-const SEARCHED: u64 = 400;
+const SEARCHED: u64 = 3_000;
 const PRINTED: usize = 60;
 
 fn seeds(count: u64) -> Seeds {
