@@ -45,7 +45,7 @@ fn a_message_gets_reactions_and_is_edited_and_deleted() {
         refuses(i, 412, "version_mismatch");
     });
     let output = converse(&[read(), conflict], &json!([["channel", "edit", 1, "edited"]]), None);
-    assert_eq!(output["results"][0]["error"]["name"], "VersionMismatchError");
+    assert_eq!(output["results"][0]["error"]["code"], "version_mismatch");
 }
 
 #[test]
