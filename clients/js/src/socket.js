@@ -77,11 +77,10 @@ export function createConnection(around, onChange, onOpen, onFrame) {
     subscribe(names) {
       if (names.length > MAX_CHANNELS) throw RangeError("over 100 channels need channelsOf(client)");
       // Neither their order nor a repetition makes a difference.
-      const channels = [...new Set(names)].sort();
-      const isSame = `${channels}` === `${one.channels}`;
-      one.channels = channels;
+      const before = `${one.channels}`;
+      one.channels = [...new Set(names)].sort();
       isWanted = true;
-      if (!isSame || !(current || next)) connect();
+      if (`${one.channels}` !== before || !(current || next)) connect();
     },
 
     leave(id) {
@@ -125,11 +124,11 @@ export function createConnection(around, onChange, onOpen, onFrame) {
     next = null;
   }
 
-  const isStable = () => current && now() - openedAt > STABLE_AFTER_MS;
+  const isStable = () => now() - openedAt > STABLE_AFTER_MS;
 
   /** Ends the open socket. */
   function drop() {
-    if (isStable()) attempt = 0;
+    if (current && isStable()) attempt = 0;
     cancelPing?.();
     cancelLost?.();
     current?.close();
@@ -202,28 +201,26 @@ export function createConnection(around, onChange, onOpen, onFrame) {
     next = null;
     openedAt = now();
     // `hello` may be lost.
-    renewLater();
+    renewLater(Infinity);
     setState({ name: "live" });
     onOpen(one);
   }
 
   /** Follows the frames that are about the connection itself. @param {any} frame */
   function follow(frame) {
-    if (closing) return;
-    // Each frame shows that the peer lives.
-    cancelLost?.();
-    cancelLost = null;
+    // Each frame shows that the peer lives, but its announced end stays.
+    if (!closing) cancelLost = void cancelLost?.();
     one.id = frame.connection_id ?? one.id;
     if (frame.type === "hello") {
       heed(Date.parse(frame.server_time));
-      renewLater();
+      // The token of the socket, not a newer one that was fetched meanwhile.
+      renewLater(renewAt, Date.parse(frame.expires_at) - Date.parse(frame.server_time) || undefined);
     }
     // Of the frames that are no event of a channel, only `channels.left_out` has a `count`.
-    const told = frame.channels_left_out ?? frame.count;
-    if (isNumber(told)) one.leftOut = told;
+    one.leftOut = /** @type {number} */ ([frame.channels_left_out, frame.count, one.leftOut].find(isNumber));
     if (frame.type === "closing") {
       closing = frame;
-      cancelLost = after(CLOSE_WITHIN_MS, lost);
+      cancelLost ??= after(CLOSE_WITHIN_MS, lost);
     }
   }
 
@@ -248,10 +245,9 @@ export function createConnection(around, onChange, onOpen, onFrame) {
     cancelOpen = after(delay, () => connect(isRefused));
   }
 
-  /** Renews the token in time before its end. */
-  function renewLater() {
-    const life = left();
-    renewAt = Math.min(openedAt + MAX_AGE_MS, now() + Math.max(life - RENEW_BEFORE_MS, life * 0.8, RENEW_EVERY_MS));
+  /** Renews the token of the socket in time before its end, at the latest before that time. @param {number} latest */
+  function renewLater(latest, life = left()) {
+    renewAt = Math.min(latest, openedAt + MAX_AGE_MS, now() + Math.max(life - RENEW_BEFORE_MS, life * 0.8, RENEW_EVERY_MS));
     checkLater();
   }
 
@@ -263,7 +259,7 @@ export function createConnection(around, onChange, onOpen, onFrame) {
     try {
       await fresh();
       await request("POST", `/connections/${encodeURIComponent(id)}/token`);
-      if (one.id === id) renewLater();
+      if (one.id === id) renewLater(Infinity);
     } catch {
       if (one.id === id) connect();
     }
