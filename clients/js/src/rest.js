@@ -66,8 +66,8 @@ export function createRest({ after, now, pause, rest, token: provide, fetch }) {
   /** Returns a valid token. */
   const token = async () => (held && left() > Math.min(RENEW_BEFORE_MS, held.life / 5) ? held.token : fresh());
 
-  /** Time until which the server wants no repetition of a request. @type {Map<string, number>} */
-  const busy = new Map();
+  /** Time until which the server wants no repetition of a request. @type {Record<string, number>} */
+  const busy = {};
 
   /** @type {Request} */
   async function request(method, path, { query, body, headers, signal } = {}) {
@@ -100,7 +100,7 @@ export function createRest({ after, now, pause, rest, token: provide, fetch }) {
     }
 
     const name = method + path;
-    const wait = /** @type {number} */ (busy.get(name)) - now();
+    const wait = busy[name] - now();
     if (wait > 0) await pause(wait);
     const used = await token();
     let [response, answer] = await attempt(used);
@@ -111,7 +111,8 @@ export function createRest({ after, now, pause, rest, token: provide, fetch }) {
     }
     if (response.ok) return answer;
     const error = problem(response, answer);
-    busy.set(name, now() + /** @type {number} */ (error.retryAfter) * 1_000);
+    // Of two refusals, the one that came last may want less.
+    busy[name] = Math.max(busy[name] || 0, now() + (error.retryAfter ?? 0) * 1_000);
     throw error;
   }
 

@@ -87,6 +87,19 @@ test("a client that is asked not to come back comes back when its user wants", a
   assert.equal(client.state.name, "live");
 });
 
+test("of two announcements of an end, the later one says whether to come back", async () => {
+  for (const [first, second] of [[true, false], [false, true]]) {
+    const stack = new Stack();
+    const client = await opened(stack);
+    stack.live.receive({ type: "closing", reason: "removed", reconnect: first });
+    stack.live.receive({ type: "closing", reason: "too_many_frames", reconnect: second });
+    await stack.clock.advance(5_000);
+    assert.equal(client.state.name, second ? "waiting" : "closed", "the socket ends, although it was not closed");
+    await stack.clock.advance(60_000);
+    assert.equal(client.state.name, second ? "live" : "closed");
+  }
+});
+
 test("channels that the connection leaves out are counted, until it ends", async () => {
   const stack = new Stack();
   const client = await opened(stack);
@@ -119,6 +132,19 @@ test("an open socket gets new tokens, and is replaced without a gap before its t
   assert.deepEqual([stack.sockets.length, renewals.length, stack.tokens], [1, 1, 2]);
   await pass(stack, 2);
   assert.deepEqual([stack.sockets.length, stack.sockets[0].readyState, states], [2, 3, []]);
+});
+
+test("a socket whose token ends before the newest one gets that one in time", async () => {
+  const stack = new Stack();
+  await opened(stack);
+  // The handshake had an older token.
+  stack.hello({ expires_at: new Date(stack.time + 60_000).toISOString() });
+  await stack.clock.advance(50_000);
+  assert.deepEqual([stack.asked().filter((one) => one.startsWith("POST")), stack.sockets.length], [["POST /connections/c1/token"], 1]);
+  stack.live.receive({ type: "pong" });
+  stack.hello({ expires_at: new Date(stack.time + 86_400_000).toISOString() });
+  await pass(stack, 59);
+  assert.equal(stack.asked().filter((one) => one.startsWith("POST")).length, 2, "a later end that is told postpones nothing");
 });
 
 test("a token of thirty days is fetched once in a day", async () => {

@@ -139,6 +139,22 @@ test("no request is repeated before the server wants it, whatever happens meanwh
   assert.deepEqual(contents(client), ["missed"]);
 });
 
+test("of two refusals of a request, the one that wants the longer wait is heeded", async () => {
+  const stack = new Stack();
+  const client = await opened(stack);
+  const waits = ["30", "2"];
+  stack.intercept = (url) => (url.pathname.endsWith("/presence") && waits.length > 0 ? Response.json({ code: "throttled" }, { status: 429, headers: { "retry-after": waits.shift() } }) : undefined);
+  const before = stack.requests.length;
+  const ask = () => client.request("GET", "/channels/lobby/presence").catch((error) => error.retryAfter);
+  assert.deepEqual(await Promise.all([ask(), ask()]), [30, 2]);
+  const third = ask();
+  await stack.clock.advance(29_000);
+  assert.equal(stack.asked(before).length, 2);
+  await stack.clock.advance(2_000);
+  await third;
+  assert.equal(stack.asked(before).length, 3);
+});
+
 test("without an id the user is asked for, once", async () => {
   const stack = new Stack();
   const client = stack.client({ userId: undefined });
