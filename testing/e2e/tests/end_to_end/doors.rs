@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    programs::{built, runner},
+    programs::{functions, runner},
     stack::{PATIENCE, SIGNATURE, Socket, Stack, answered, until},
 };
 
@@ -441,9 +441,7 @@ async fn a_start_that_is_killed_is_in_no_later_starts_way() {
         let directory = tempfile::tempdir().unwrap();
         let free = ["--rest-port", "0", "--websocket-port", "0", "--dynamodb-port", "0", "--page-port", "0"];
         let mut command = runner();
-        if let Some(folder) = built() {
-            command.arg("--bin-dir").arg(folder);
-        }
+        command.arg("--bin-dir").arg(functions());
         let mut killed =
             command.args(free).arg("--data-dir").arg(directory.path()).stderr(Stdio::null()).spawn().unwrap();
         // Some stages are short; the next file shows that the stage is over.

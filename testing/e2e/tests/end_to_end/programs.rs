@@ -1,10 +1,38 @@
 //! The tested programs: the runner, and the functions of another build. Settings of the tests.
 
-use std::process::Command;
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    thread,
+};
 
-/// Returns the folder with another build of the functions, which is tested instead of the workspace's.
-pub(crate) fn built() -> Option<std::ffi::OsString> {
-    std::env::var_os("SWITCHBOARD_TEST_BIN_DIR")
+use local::binaries;
+
+/// Returns the folder of the functions: that of another build, which is tested instead of the workspace's, or that of the
+/// workspace's, which are built once. Each stack would ask Cargo again.
+pub(crate) fn functions() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| std::env::var_os("SWITCHBOARD_TEST_BIN_DIR").map_or_else(build, PathBuf::from))
+}
+
+/// Returns the folder of the workspace.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+}
+
+/// Builds the functions of the workspace as the runner does, and returns their folder.
+fn build() -> PathBuf {
+    let services = fs::read_dir(workspace().join("services")).unwrap().map(Result::unwrap);
+    let names: BTreeSet<String> = services.map(|service| service.file_name().into_string().unwrap()).collect();
+    // A test is already on a runtime, which must not be blocked by another one.
+    let building = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(binaries::build(workspace(), &names)).unwrap()
+    });
+    building.join().unwrap().first_key_value().unwrap().1.parent().unwrap().to_owned()
 }
 
 /// Returns the number in an environment variable, or a default that keeps a test short.

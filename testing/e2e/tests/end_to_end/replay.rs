@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
 
@@ -13,7 +13,7 @@ use local::binaries;
 use replay::Clients;
 
 use crate::{
-    programs::built,
+    programs::{functions, workspace},
     stack::{Stack, until},
 };
 
@@ -32,18 +32,10 @@ const OTHERS: [&str; 9] = [
     "maintenance",
 ];
 
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
-}
-
 /// Installs all functions in `folder`, with working or broken workers.
-async fn install(folder: &Path, broken: bool) {
+fn install(folder: &Path, broken: bool) {
     let names: BTreeSet<String> = WORKERS.into_iter().chain(OTHERS).map(str::to_owned).collect();
-    let binaries = match built() {
-        Some(folder) => binaries::locate(Path::new(&folder), &names).unwrap(),
-        None => binaries::build(&workspace(), &names).await.unwrap(),
-    };
-    for (name, path) in binaries {
+    for (name, path) in binaries::locate(functions(), &names).unwrap() {
         let does =
             if broken && WORKERS.contains(&name.as_str()) { "exit 1" } else { &format!("exec {}", path.display()) };
         // A concurrent start of the function finds either version.
@@ -102,7 +94,7 @@ async fn poison(stack: &Stack, channel: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_broken_workers_gave_up_is_replayed_when_they_are_mended() {
     let (data, functions) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    install(functions.path(), true).await;
+    install(functions.path(), true);
     let stack = Stack::on_with(data.path(), functions.path());
     stack.create_channel("alice", "questions", "public", "always").await;
     let mut socket = stack.socket("alice", "questions").await;
@@ -120,7 +112,7 @@ async fn what_broken_workers_gave_up_is_replayed_when_they_are_mended() {
     assert!(seen.text().contains("1 to replay"), "{}", seen.text());
     assert_eq!(waiting(&stack, AGENT).await, 1);
 
-    install(functions.path(), false).await;
+    install(functions.path(), false);
     replay(&stack, DELIVERY, &[]).await.assert("3 replayed, 0 forgotten, 0 left", 0);
     assert_eq!(socket.messages(1).await, std::slice::from_ref(&question));
     replay(&stack, AGENT, &[]).await.assert("1 replayed, 0 forgotten, 0 left", 0);
@@ -133,7 +125,7 @@ async fn what_broken_workers_gave_up_is_replayed_when_they_are_mended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_can_read_stays_in_the_queue_and_what_the_stream_has_lost_can_be_forgotten() {
     let (data, functions) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    install(functions.path(), false).await;
+    install(functions.path(), false);
     let stack = Stack::on_with(data.path(), functions.path());
     poison(&stack, "first").await;
     poison(&stack, "second").await;

@@ -2,7 +2,7 @@
 
 use std::{
     os::unix::fs::{PermissionsExt, symlink},
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use rustix::process::{Signal, kill_process};
 use smoke::{Failure, Target, Tokens};
 
 use crate::{
-    programs::{built, runner},
+    programs::functions,
     stack::{PATIENCE, Stack, token_of},
 };
 
@@ -46,10 +46,8 @@ pub(crate) async fn walk(stack: &Stack, patience: Duration) -> (Vec<&'static str
 
 /// Fills a folder with the functions' binaries, one of which can be broken.
 fn binaries(folder: &Path) {
-    let beside = || Path::new(runner().get_program()).parent().unwrap().to_owned();
-    let built = built().map_or_else(beside, PathBuf::from);
     for function in BROKEN.map(|(function, _)| function).into_iter().chain(UNNEEDED) {
-        symlink(built.join(function), folder.join(function)).unwrap();
+        symlink(functions().join(function), folder.join(function)).unwrap();
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use switchboard_client::{Api, Handshake, Method, Refused, StatusCode};
 
 use crate::{
-    programs::{built, runner},
+    programs::{functions, runner},
     raw,
 };
 
@@ -143,9 +143,8 @@ impl Stack {
         let files = tempfile::tempdir().unwrap();
         let ready = files.path().join("ready.json");
         let mut command = runner();
-        // Functions of another build, such as those of images/check-arm64.sh.
-        if let Some(folder) = built().filter(|_| !options.contains(&"--bin-dir")) {
-            command.arg("--bin-dir").arg(folder);
+        if !options.contains(&"--bin-dir") {
+            command.arg("--bin-dir").arg(functions());
         }
         let mut runner = command
             .args(["--rest-port", "0", "--websocket-port", "0", "--dynamodb-port", "0", "--page-port", "0"])
