@@ -247,7 +247,9 @@ where
                 let error = ModelError::Unavailable("all calls are used up".to_owned());
                 return self.post_failure_notice(question, &mut draft, error.for_people(), ReplyStatus::Failed).await;
             }
-            prompt.prefix = self.can_continue(question, &draft).then(|| draft.text.clone());
+            // A draft that is not continued has no text here. The model is not asked again: another reply of this process
+            // may have found out meanwhile that the model refuses prefixes, and the draft has its text nevertheless.
+            prompt.prefix = draft.has_text().then(|| draft.text.clone());
             let renewal = LeaseRenewal::CallModel { draft_id: draft.id() };
             lease = self.renew_lease(question, renewal).await?.ok_or_else(retry_later)?;
             let error = match self.call_model(question, &prompt, &mut draft).await? {

@@ -76,6 +76,8 @@ fn after_prefix(steps: Vec<Step>, prefix: &str) -> VecDeque<Step> {
 struct Scripted {
     calls: AtomicU32,
     continues: AtomicBool,
+    /// Number of answers of [`LanguageModel::continues`] after which the model refuses to continue another reply.
+    refused_after: Mutex<Option<u32>>,
     parts: Mutex<VecDeque<Vec<Step>>>,
     prompts: Mutex<Vec<Prompt>>,
 }
@@ -127,6 +129,12 @@ impl LanguageModel for Scripted {
     }
 
     fn continues(&self, _: Option<&str>) -> bool {
+        if let Some(left) = self.refused_after.lock().unwrap().as_mut() {
+            if *left == 0 {
+                self.continues.store(false, Ordering::SeqCst);
+            }
+            *left = left.saturating_sub(1);
+        }
         self.continues.load(Ordering::SeqCst)
     }
 }

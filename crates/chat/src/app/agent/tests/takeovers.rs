@@ -130,6 +130,23 @@ async fn a_model_that_refuses_a_prefix_begins_another_draft() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_draft_is_of_one_beginning_if_the_model_refuses_another_reply_meanwhile() {
+    let refuses = || [Refuse].into_iter().chain(story()).collect::<Vec<_>>();
+    for answers in 0..4 {
+        for scripts in [vec![story()], vec![story(), refuses(), story()]] {
+            let world = World::continuing(scripts).await;
+            world.die_after(2 * INTERVAL + 250).await;
+            *world.model.refused_after.lock().unwrap() = Some(answers);
+            let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+            assert_eq!(reply.content, WORDS.concat(), "{answers} answers");
+            let drafts = world.shown.drafts();
+            assert!(drafts.iter().all(|text| reply.content.starts_with(text)), "{answers} answers: {drafts:?}");
+            assert_eq!(drafts.last(), Some(&reply.content), "{answers} answers");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_goes_on_with_its_draft_after_a_transient_error() {
     let broken = vec![Wait(150), Say("half "), Wait(150), Say("a wo"), Fail(ModelError::Unavailable("x".into()))];
     let whole = vec![Say("half "), Say("a wo"), Wait(150), Say("rd")];
