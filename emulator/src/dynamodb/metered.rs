@@ -173,7 +173,9 @@ impl Metered {
             Some("INDEXES") => {}
             Some("TOTAL") => capacities(&mut answer).for_each(without_indexes),
             _ => {
-                answer.as_object_mut().map(|answer| answer.remove(CONSUMED));
+                if let Some(answer) = answer.as_object_mut() {
+                    answer.remove(CONSUMED);
+                }
             }
         }
         self.tell_unprocessed(&mut answer);
@@ -204,11 +206,10 @@ impl Metered {
         let told = answer.entry(name).or_insert_with(|| Value::Object(Map::new()));
         let Some(told) = told.as_object_mut() else { return };
         for (table, mut wanted) in self.unprocessed {
-            match told.get_mut(&table) {
-                Some(known) => list(self.shape, known).append(list(self.shape, &mut wanted)),
-                None => {
-                    told.insert(table, wanted);
-                }
+            if let Some(known) = told.get_mut(&table) {
+                list(self.shape, known).append(list(self.shape, &mut wanted));
+            } else {
+                told.insert(table, wanted);
             }
         }
     }
@@ -245,7 +246,7 @@ fn without_indexes(capacity: &mut Value) {
 
 type KeysOf<'a> = &'a dyn Fn(&str) -> Option<Arc<Keys>>;
 
-fn single(operation: &str, request: &Value, keys: KeysOf) -> Option<Item> {
+fn single(operation: &str, request: &Value, keys: KeysOf<'_>) -> Option<Item> {
     let table = table_name(&request["TableName"]);
     match operation {
         "GetItem" => of_key(table, keys, &request["Key"], Kind::Read, read_units(request)),
@@ -262,7 +263,7 @@ fn single(operation: &str, request: &Value, keys: KeysOf) -> Option<Item> {
     }
 }
 
-fn batch_get(request: &Value, keys: KeysOf) -> Option<Vec<Item>> {
+fn batch_get(request: &Value, keys: KeysOf<'_>) -> Option<Vec<Item>> {
     let mut items = Vec::new();
     for (table, wanted) in request["RequestItems"].as_object()? {
         for key in wanted["Keys"].as_array()? {
@@ -272,7 +273,7 @@ fn batch_get(request: &Value, keys: KeysOf) -> Option<Vec<Item>> {
     Some(items)
 }
 
-fn batch_write(request: &Value, keys: KeysOf) -> Option<Vec<Item>> {
+fn batch_write(request: &Value, keys: KeysOf<'_>) -> Option<Vec<Item>> {
     let mut items = Vec::new();
     for (table, wanted) in request["RequestItems"].as_object()? {
         for write in wanted.as_array()? {
@@ -285,7 +286,7 @@ fn batch_write(request: &Value, keys: KeysOf) -> Option<Vec<Item>> {
     Some(items)
 }
 
-fn transaction(request: &Value, keys: KeysOf) -> Option<Vec<Item>> {
+fn transaction(request: &Value, keys: KeysOf<'_>) -> Option<Vec<Item>> {
     let items = request["TransactItems"].as_array()?.iter();
     let items = items.map(|item| {
         let (action, item) = item.as_object()?.iter().next()?;
@@ -301,7 +302,7 @@ fn transaction(request: &Value, keys: KeysOf) -> Option<Vec<Item>> {
 }
 
 /// Returns an item of a table by attributes that have its partition key.
-fn of_key(table: &str, keys: KeysOf, attributes: &Value, kind: Kind, units: f64) -> Option<Item> {
+fn of_key(table: &str, keys: KeysOf<'_>, attributes: &Value, kind: Kind, units: f64) -> Option<Item> {
     let key = text(attributes.get(&keys(table)?.table)?)?;
     Some(Item { partition: Partition::new(table, None, key), kind, units })
 }
