@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 /// Tolerance of fractions of tokens, which are sums of binary fractions.
 const ROUNDING: f64 = 1e-6;
 
-/// Bucket that gains `rate` tokens a second and holds at most its capacity. It is full at first.
+/// Bucket that gains `rate` tokens a second and holds at most its capacity. A new one is full.
 #[derive(Debug, Clone)]
 pub(super) struct Bucket {
     rate: f64,

@@ -197,6 +197,9 @@ pub(crate) fn broken() -> StoreError {
 impl Process {
     async fn fate(&self, call: Call) -> CallFault {
         let time = &self.world.time;
+        if !self.world.throttle.accepts_call(time.now()) {
+            return CallFault::Fails;
+        }
         if matches!(call, Call::Append | Call::Revise | Call::React) && time.inject_fault(CALLS) {
             return CallFault::Conflicts;
         }
@@ -305,7 +308,7 @@ impl SocketGateway for Node {
             time.sleep(Duration::from_millis(stall)).await;
         }
         self.gateway().await;
-        if time.inject_fault(CALLS) || time.now() >= until {
+        if time.inject_fault(CALLS) || time.now() >= until || !self.world.throttle.accepts_push(time.now()) {
             return Err(broken());
         }
         let pushed = {
