@@ -308,8 +308,11 @@ impl SocketGateway for Node {
             time.sleep(Duration::from_millis(stall)).await;
         }
         self.gateway().await;
-        if time.inject_fault(CALLS) || time.now() >= until || !self.world.throttle.accepts_push(time.now()) {
+        if time.inject_fault(CALLS) || time.now() >= until {
             return Err(broken());
+        }
+        if !self.world.throttle.accepts_push(time.now()) {
+            return if self.world.has(Mutant::RefusalSwallowed) { Ok(Pushed::Delivered) } else { Err(broken()) };
         }
         let pushed = {
             let state = self.world.store.state();

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use crate::{executor::lock, world::START};
+use crate::executor::lock;
 
 /// One in so many schedules has quotas.
 const SCHEDULES: u64 = 8;
@@ -36,9 +36,10 @@ struct Slot {
 }
 
 impl Throttle {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Creates the quotas of a schedule that starts at `start`.
+    pub(crate) fn new(seed: u64, start: i64) -> Self {
         let later = i64::try_from(seed / SCHEDULES % 10).unwrap_or_default() * 300;
-        let begins = (seed % SCHEDULES == 4).then_some(START + later);
+        let begins = (seed % SCHEDULES == 4).then_some(start + later);
         Self { begins, has_ended: AtomicBool::new(false), calls: Mutex::default(), pushes: Mutex::default() }
     }
 
@@ -77,14 +78,16 @@ impl Throttle {
 mod tests {
     use super::*;
 
+    const START: i64 = 1_000;
+
     #[test]
     fn a_slot_accepts_its_calls_and_the_next_one_begins_anew() {
-        let throttle = Throttle::new(4);
+        let throttle = Throttle::new(4, START);
         let accepted = |now: i64| (0..20).filter(|_| throttle.accepts_call(START + now)).count();
         assert_eq!((accepted(0), accepted(99), accepted(100)), (6, 0, 6));
         assert_eq!((accepted(-1), accepted(DURATION)), (20, 20));
         throttle.end();
         assert_eq!(accepted(200), 20);
-        assert!(Throttle::new(5).accepts_push(START));
+        assert!(Throttle::new(5, START).accepts_push(START));
     }
 }

@@ -168,7 +168,7 @@ impl World {
             annotates: seed % ANNOTATES == 9,
             threads: seed % THREADS == 5,
             change_duration: if seed % EXPIRES == 3 { SHORT_DURATION } else { CHANGE_DURATION },
-            throttle: Throttle::new(seed),
+            throttle: Throttle::new(seed, START),
             continues: seed % 4 < 2,
             words: 2 + seed % 5,
             processes: AtomicU64::new(0),
