@@ -47,6 +47,8 @@ mutants! {
     SocketsLeft,
     /// The delivery worker does not report a failed delivery.
     FailureSwallowed,
+    /// A push that the quota of the gateway refuses counts as delivered.
+    RefusalSwallowed,
     /// The stream continues after a batch that failed in part.
     CheckpointLost,
     /// A push batch counts as done before its dispatch succeeded.

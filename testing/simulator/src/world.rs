@@ -26,6 +26,7 @@ use crate::{
     executor::{Signal, Time, lock},
     mutant::Mutant,
     tables::{QuestionKey, Tables},
+    throttle::Throttle,
 };
 
 /// The channel that all users may read. The agent replies in it.
@@ -97,6 +98,8 @@ pub(crate) struct World {
     pub(crate) threads: bool,
     /// Time for which records of changes are stored.
     pub(crate) change_duration: Duration,
+    /// Quotas of some schedules.
+    pub(crate) throttle: Throttle,
     /// Whether the model continues a reply from its prefix.
     pub(crate) continues: bool,
     /// Number of words of a reply of a model that continues replies.
@@ -165,6 +168,7 @@ impl World {
             annotates: seed % ANNOTATES == 9,
             threads: seed % THREADS == 5,
             change_duration: if seed % EXPIRES == 3 { SHORT_DURATION } else { CHANGE_DURATION },
+            throttle: Throttle::new(seed, START),
             continues: seed % 4 < 2,
             words: 2 + seed % 5,
             processes: AtomicU64::new(0),

@@ -12,7 +12,7 @@ use crate::{
     promises,
     report::Report,
     stats::{Sample, Summary, rate, real},
-    system::{BARE, FLOOR, SERVERLESS_OFFLINE, SWITCHBOARD, System},
+    system::{BARE, FLOOR, Quotas, SERVERLESS_OFFLINE, SWITCHBOARD, System},
     table::{Table, short},
 };
 
@@ -50,6 +50,8 @@ pub(crate) struct Options {
     /// Folder of built binaries, to use instead of building them
     #[arg(long)]
     bin_dir: Option<PathBuf>,
+    #[command(flatten)]
+    quotas: Quotas,
 }
 
 /// One system under one load.
@@ -84,7 +86,7 @@ pub(crate) async fn run(mut options: Options) -> Result<Report> {
         (options.seconds, options.rounds) = (options.seconds.min(3.0), 1);
     }
     let duration = Duration::try_from_secs_f64(options.seconds)?;
-    let mut systems = vec![System::switchboard(options.bin_dir.as_deref(), &[]).await?];
+    let mut systems = vec![System::switchboard(options.bin_dir.as_deref(), &[], &options.quotas).await?];
     if !options.alone {
         systems.push(System::floor().await?);
     }
