@@ -284,7 +284,7 @@ fn api(url: &str, connections: usize) -> Result<Api> {
 }
 
 /// Starts this program as a server of the given kind.
-async fn serve(kind: &str, files: &Path) -> Result<(Program, String)> {
+pub(crate) async fn serve(kind: &str, files: &Path) -> Result<(Program, String)> {
     let ready = files.join(format!("{kind}.ready"));
     let file = ready.to_str().ok_or("a path that is text")?;
     let mut program = Program::start(&mut own(&["serve", kind, "--ready-file", file])?)?;
