@@ -157,6 +157,7 @@ fn traced(function: Option<&str>) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + u
             *level <= LevelFilter::WARN && own.would_enable(target, level)
         }
     })
+    .with_max_level_hint(LevelFilter::DEBUG)
 }
 
 fn variable(name: &str) -> Option<String> {
