@@ -6,7 +6,6 @@
 use std::{
     collections::HashMap,
     fmt,
-    marker::PhantomData,
     sync::{Arc, Mutex, PoisonError},
 };
 
