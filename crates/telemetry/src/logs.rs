@@ -50,13 +50,15 @@ pub(crate) fn spans(function: Option<&str>) -> Targets {
     Targets::new().with_targets(own(function).map(|name| (name, LevelFilter::INFO)))
 }
 
-/// Selects lines by their level, and all spans that may contain them.
+/// Selects lines by their level, and all spans that may contain them. Finer events of libraries then cost one comparison:
+/// otherwise each asks all filters when it is first met, and most are met before the first response.
 pub(crate) fn lines(level: LevelFilter, function: Option<&str>) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + use<>> {
     let (lines, spans) = (filter(level, function), spans(function));
     filter_fn(move |metadata| {
         let by = if metadata.is_span() { &spans } else { &lines };
         by.would_enable(metadata.target(), metadata.level())
     })
+    .with_max_level_hint(level.max(LevelFilter::INFO))
 }
 
 /// Stores the log fields of a span with it.
@@ -192,7 +194,11 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use tracing::{Level, info_span};
-    use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
+    use tracing_subscriber::{
+        Registry,
+        fmt::MakeWriter,
+        layer::{Filter, SubscriberExt},
+    };
 
     use super::*;
 
@@ -209,6 +215,18 @@ mod tests {
             }
         }
         assert!(!filter(LevelFilter::ERROR, None).would_enable("hyper_util", &Level::WARN));
+    }
+
+    #[test]
+    fn no_finer_level_than_needed_is_asked_for() {
+        for (level, finest) in [
+            (LevelFilter::ERROR, LevelFilter::INFO),
+            (LevelFilter::INFO, LevelFilter::INFO),
+            (LevelFilter::TRACE, LevelFilter::TRACE),
+        ] {
+            let hint = Filter::<Registry>::max_level_hint(&super::lines(level, Some("on_connect")));
+            assert_eq!(hint, Some(finest), "{level}");
+        }
     }
 
     #[derive(Clone, Default)]

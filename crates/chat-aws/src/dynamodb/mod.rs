@@ -6,6 +6,7 @@ pub mod deleted_channels;
 pub mod messages;
 pub mod tenants;
 
+mod attributes;
 mod authority;
 mod batch;
 mod drafts;
