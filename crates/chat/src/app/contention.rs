@@ -43,7 +43,14 @@ const MOST_SENDERS: u64 = 1_000 * ONE;
 const PASSED_PER_SENDER: u64 = 4;
 
 /// Weight of the last send in the average number of senders, in sixteenths.
-const WEIGHT: u64 = 3;
+const WEIGHT: u64 = 2;
+
+/// Maximum number of senders that one send counts, as a multiple of the average: one that waited for long does not make
+/// the next ones wait too.
+const MOST_COUNTED: u64 = 3;
+
+/// Duration without other senders after which a sender counts as alone, as a multiple of the attempts of all.
+const QUIET: u32 = 8;
 
 /// Time for which a number of senders is remembered. Senders of a contended channel send again within it.
 const RIVALS_DURATION: Duration = Duration::from_secs(2);
@@ -55,6 +62,8 @@ pub struct Rivals {
     senders: u64,
     /// Duration of the last attempt.
     took: Duration,
+    /// Time of the last sign of another sender.
+    others_at: Timestamp,
     /// End of the last send.
     at: Timestamp,
 }
@@ -70,13 +79,20 @@ struct Turns {
     passed: u64,
     /// Duration of the last attempt.
     took: Duration,
+    /// Time of the last sign of another sender before this call.
+    others_at: Option<Timestamp>,
 }
 
 impl Turns {
     fn new(rivals: Option<Rivals>, now: Timestamp) -> Self {
         let rivals = rivals.filter(|rivals| rivals.at.until(now) < RIVALS_DURATION);
-        let (known, took) = rivals.map_or((ONE, ATTEMPT_DURATION.0), |rivals| (rivals.senders, rivals.took));
-        Self { known, first: None, passed: 0, took }
+        Self {
+            known: rivals.map_or(ONE, |rivals| rivals.senders),
+            first: None,
+            passed: 0,
+            took: rivals.map_or(ATTEMPT_DURATION.0, |rivals| rivals.took),
+            others_at: rivals.map(|rivals| rivals.others_at),
+        }
     }
 
     fn saw(&mut self, last: Seq) {
@@ -89,20 +105,30 @@ impl Turns {
         self.known.max(self.passed / PASSED_PER_SENDER)
     }
 
-    /// Returns the upper bound of a wait. If no other has passed, all senders together make one attempt in the duration of
-    /// an attempt. A sender that many others have passed waits less, by the square, and does not starve.
+    /// Returns the upper bound of a wait. If no other has passed, all senders together make about one attempt in the
+    /// duration of an attempt. A sender that many others have passed waits less, by the cube, and does not starve.
     fn wait(&self) -> Duration {
-        let senders = self.senders();
-        let whole = senders + self.passed;
-        let micros = u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX);
-        let cubed = 2 * senders * senders * senders;
-        Duration::from_micros(micros.saturating_mul(cubed) / (ONE * whole * whole))
+        let (senders, passed) = (u128::from(self.senders()), u128::from(self.passed));
+        let others = 2 * senders - senders.min(u128::from(ALONE));
+        let (part, whole) = (senders.pow(3), (senders + passed).pow(3));
+        let micros = self.took.as_micros() * others * part / (whole * u128::from(ONE));
+        Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
-    fn rivals(&self, now: Timestamp) -> Rivals {
-        let passed = self.passed.clamp(ONE, MOST_SENDERS);
-        let senders = (self.known * (ONE - WEIGHT) + passed * WEIGHT) / ONE;
-        Rivals { senders: senders.max(ONE), took: self.took, at: now }
+    /// Returns the number of senders, unless this one is alone. `others` tells whether this call has met another one.
+    fn rivals(&self, others: bool, now: Timestamp) -> Option<Rivals> {
+        let passed = self.passed.max(ONE);
+        let others_at = self.others_at.filter(|_| !others).unwrap_or(now);
+        let quiet = self.took * QUIET * u32::try_from(self.known / ONE).unwrap_or(u32::MAX);
+        if !others && (self.others_at.is_none() || others_at.until(now) >= quiet) {
+            return None;
+        }
+        let counted = passed.min(self.known * MOST_COUNTED);
+        let average = (self.known * (ONE - WEIGHT) + counted * WEIGHT) / ONE;
+        // A sender that has lost a race goes on to wait until it knows that it is alone.
+        let least = if self.known >= ALONE || passed >= ALONE { ALONE } else { ONE };
+        let senders = average.max(passed / (2 * PASSED_PER_SENDER)).clamp(least, MOST_SENDERS);
+        Some(Rivals { senders, took: self.took, others_at, at: now })
     }
 }
 
@@ -149,9 +175,18 @@ impl<'a, Time: Clock> Contention<'a, Time> {
         self.turns.as_ref().is_none_or(|turns| turns.senders() < ALONE)
     }
 
-    /// Returns the number of senders, for the next append to the channel.
-    pub(crate) fn rivals(&self) -> Option<Rivals> {
-        self.turns.as_ref().map(|turns| turns.rivals(self.clock.now()))
+    /// Returns the number of senders, for the next append to the channel, after one that stored `seq`. `before` is the
+    /// last number that the environment knew.
+    pub(crate) fn won(&mut self, before: Option<Seq>, seq: Seq) -> Option<Rivals> {
+        self.saw(seq);
+        let turns = self.turns.as_ref()?;
+        let others = turns.passed > ONE || before.is_none_or(|before| before.next() != seq);
+        turns.rivals(others, self.clock.now())
+    }
+
+    /// Returns the number of senders, for the next append to the channel, after one that lost all races.
+    pub(crate) fn lost(&self) -> Option<Rivals> {
+        self.turns.as_ref()?.rivals(true, self.clock.now())
     }
 
     /// Begins the next attempt after a wait, unless it may begin `at_once`. The first attempt at a change does.
@@ -239,50 +274,68 @@ mod tests {
         }
     }
 
+    /// Returns what a call knows that follows `times` calls, each of which `passed` messages have passed.
+    fn after(times: u32, passed: u64, mut rivals: Option<Rivals>) -> Option<Rivals> {
+        for _ in 0..times {
+            let mut turns = Turns::new(rivals, NOW);
+            turns.saw(Seq::new(100));
+            turns.saw(Seq::new(100 + passed));
+            rivals = turns.rivals(true, NOW);
+        }
+        rivals
+    }
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000);
+
+    fn turns(known: u64, passed: u64) -> Turns {
+        let took = Duration::from_millis(10);
+        Turns { known: known * ONE, first: None, passed: passed * ONE, took, others_at: Some(NOW) }
+    }
+
     #[test]
     fn the_numbers_that_a_channel_gave_away_count_its_senders() {
-        let now = Timestamp::from_secs(1);
-        let mut rivals = None;
-        let mut send = |passed: u64| {
-            for _ in 0..30 {
-                let mut turns = Turns::new(rivals, now);
-                turns.saw(Seq::new(100));
-                turns.saw(Seq::new(100 + passed));
-                rivals = Some(turns.rivals(now));
-            }
-            Turns::new(rivals, now).senders()
-        };
-        // The estimate follows within a few sends, both ways.
-        let many = send(64);
-        assert!((60 * ONE..=64 * ONE).contains(&many), "{many}");
-        let few = send(1);
-        assert!(few < ALONE, "{few}");
+        let many = after(60, 64, None);
+        let senders = many.unwrap().senders;
+        assert!((60 * ONE..=64 * ONE).contains(&senders), "{senders}");
+        let one_bad_turn = after(1, 600, many).unwrap().senders;
+        assert!(one_bad_turn <= 80 * ONE, "{one_bad_turn}");
+        let few = after(60, 1, many).unwrap().senders;
+        assert_eq!(few, ALONE, "it is not known to be alone");
+        assert_eq!(after(5, 1, None).unwrap().senders, ONE, "two that take turns do not race");
+    }
+
+    #[test]
+    fn a_sender_is_alone_after_a_time_without_others() {
+        let quiet = Duration::from_millis(10) * QUIET * 16;
+        let after = |wait: Duration| turns(16, 1).rivals(false, NOW.plus(wait));
+        assert!(after(quiet.saturating_sub(Duration::from_millis(1))).is_some());
+        assert_eq!(after(quiet), None);
+        assert!(turns(16, 1).rivals(true, NOW.plus(quiet)).is_some_and(|rivals| rivals.others_at == NOW.plus(quiet)));
+        assert_eq!(Turns::new(None, NOW).rivals(false, NOW), None, "it has always been alone");
     }
 
     #[test]
     fn who_was_passed_often_waits_less_until_there_must_be_more_senders() {
         let took = Duration::from_millis(10);
-        let turns = |known: u64, passed: u64| Turns { known: known * ONE, first: None, passed: passed * ONE, took };
         let waits = |known, passed| turns(known, passed).wait();
-        assert_eq!(waits(1, 0), took * 2);
-        assert_eq!(waits(16, 0), took * 32);
-        assert_eq!(waits(16, 16), took * 8);
-        assert_eq!(waits(16, 48), took * 2);
+        assert_eq!((waits(1, 0), waits(2, 0), waits(16, 0)), (took, took * 2, took * 30));
+        assert_eq!(waits(16, 16), took * 30 / 8);
+        assert_eq!(waits(16, 48), took * 30 / 64);
         // Four messages of each: the assumption is wrong.
-        assert_eq!(waits(1, 64), took * 32 / 25);
+        assert_eq!(waits(1, 64), took * 30 / 125);
         let mut idle = turns(1, 0);
         idle.saw(Seq::ZERO);
         idle.saw(Seq::new(4_000_000));
         assert_eq!(idle.wait(), turns(1_000, 4_000).wait());
         let longest = Turns { took: ATTEMPT_DURATION.1, ..turns(1_000, 0) }.wait();
-        assert_eq!(longest, ATTEMPT_DURATION.1 * 2_000);
+        assert_eq!(longest, ATTEMPT_DURATION.1 * 1_998);
     }
 
     #[tokio::test]
     async fn the_first_attempt_waits_only_if_there_are_other_senders() {
         let clock = TestClock::new(1);
         let started = clock.now();
-        let rivals = |senders: u64| Some(Rivals { senders, took: ATTEMPT_DURATION.1, at: started });
+        let rivals = |senders: u64| Some(Rivals { senders, took: ATTEMPT_DURATION.1, others_at: started, at: started });
         for known in [None, rivals(ALONE - 1)] {
             assert!(Contention::in_turns(&clock, known).is_alone());
         }
@@ -294,10 +347,9 @@ mod tests {
 
     #[test]
     fn rivals_are_forgotten_after_a_pause() {
-        let now = Timestamp::from_secs(100);
-        let rivals = Some(Rivals { senders: 64 * ONE, took: Duration::from_millis(5), at: now });
-        assert_eq!(Turns::new(rivals, now.plus(RIVALS_DURATION / 2)).senders(), 64 * ONE);
-        assert_eq!(Turns::new(rivals, now.plus(RIVALS_DURATION)).senders(), ONE);
+        let rivals = after(60, 64, None);
+        assert!(Turns::new(rivals, NOW.plus(RIVALS_DURATION / 2)).senders() > 32 * ONE);
+        assert_eq!(Turns::new(rivals, NOW.plus(RIVALS_DURATION)).senders(), ONE);
     }
 
     #[tokio::test]

@@ -36,11 +36,11 @@ struct Model {
     conflicts: bool,
 }
 
-const QUEUE: Model = Model { way: ms(3), work: ms(2), think: ms(10), conflicts: false };
+const QUEUE: Model = Model { way: ms(2), work: ms(1), think: ms(6), conflicts: false };
 
 /// A transaction takes a few milliseconds. One that is refused by its condition blocks the item as long as any other,
 /// which is worse than a store that refuses it at once.
-const CONFLICTS: Model = Model { way: ms(2), work: ms(4), think: ms(8), conflicts: true };
+const CONFLICTS: Model = Model { way: ms(1), work: ms(3), think: ms(8), conflicts: true };
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)

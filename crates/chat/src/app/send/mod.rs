@@ -156,11 +156,7 @@ pub async fn send(
         is_behind = false;
         match attempts.attempt().await {
             Ok(Attempt::Done(sent)) => {
-                let seq = sent.message().seq;
-                contention.saw(seq);
-                // No other sender has sent since this environment's last message.
-                let is_alone = before.is_some_and(|before| before.next() == seq);
-                attempts.remember(contention.rivals().filter(|_| !is_alone));
+                attempts.remember(contention.won(before, sent.message().seq));
                 return Ok(*sent);
             }
             // The cache was stale before this call began: there is no race to wait for, unless the others of a
@@ -181,7 +177,7 @@ pub async fn send(
             contention.saw(last);
         }
     }
-    attempts.remember(contention.rivals());
+    attempts.remember(contention.lost());
     if let Some(error) = failure {
         tracing::warn!(%error, channel_id = %send.channel_id, "append failed: the store fails");
     }
