@@ -320,7 +320,7 @@ mod tests {
         let waits = |known, passed| turns(known, passed).wait();
         assert_eq!((waits(1, 0), waits(2, 0), waits(16, 0)), (took, took * 2, took * 30));
         assert_eq!(waits(16, 16), took * 30 / 8);
-        assert_eq!(waits(16, 48), took * 30 / 64);
+        assert_eq!(waits(16, 64), took * 30 / 125);
         // Four messages of each: the assumption is wrong.
         assert_eq!(waits(1, 64), took * 30 / 125);
         let mut idle = turns(1, 0);
