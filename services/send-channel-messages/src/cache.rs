@@ -3,7 +3,7 @@
 use std::{collections::HashMap, hash::Hash, sync::Mutex, time::Duration};
 
 use chat::{
-    app::send::SendCache,
+    app::send::{Rivals, SendCache},
     model::{
         channel::ChannelHead,
         id::{ChannelId, TenantId, UserId},
@@ -18,12 +18,16 @@ const CACHED: usize = 1_000;
 /// A channel or a user, with its tenant.
 type Of<Id> = (Option<TenantId>, Id);
 
-/// The channel heads, the numbers of the channels' changes, and the times at which users' buckets are full.
+/// The channel heads, the numbers of the channels' changes and of their senders, and the times at which users' buckets
+/// are full.
 #[derive(Debug, Default)]
 pub(crate) struct SendCaches {
     heads: Bounded<Of<ChannelId>, ChannelHead>,
     /// Numbers of the channels' last changes, with the times when they were read.
     revs: Bounded<Of<ChannelId>, (Rev, Timestamp)>,
+    /// Numbers of the channels' concurrent senders. An environment has one request at a time, so they are senders of
+    /// other environments.
+    rivals: Bounded<Of<ChannelId>, Rivals>,
     buckets: Bounded<Of<UserId>, Timestamp>,
     /// Times until which sends of a user are refused, after too many requests that stored nothing.
     refused: Bounded<Of<UserId>, Timestamp>,
@@ -35,6 +39,7 @@ impl SendCaches {
         SendCache {
             head: self.heads.get(&of_channel),
             rev: self.revs.get(&of_channel),
+            rivals: self.rivals.get(&of_channel),
             full_at: self.buckets.get(&(tenant.cloned(), user.clone())),
         }
     }
@@ -42,6 +47,7 @@ impl SendCaches {
     pub(crate) fn set(&self, tenant: Option<TenantId>, channel: ChannelId, user: UserId, cache: SendCache) {
         let of_channel = (tenant.clone(), channel);
         self.revs.set(of_channel.clone(), cache.rev);
+        self.rivals.set(of_channel.clone(), cache.rivals);
         self.heads.set(of_channel, cache.head);
         self.buckets.set((tenant, user), cache.full_at);
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use chat::{
-    app::send::{SendCache, SendMessage, send},
+    app::send::{Rivals, SendCache, SendMessage, send},
     model::{
         channel::ChannelHead,
         error::ChatError,
@@ -39,6 +39,7 @@ pub(crate) struct Environment {
     head: Option<ChannelHead>,
     /// Number of the channel's last change, and the time when it was read.
     rev: Option<(Rev, Timestamp)>,
+    rivals: Option<Rivals>,
     full_at: BTreeMap<UserId, Timestamp>,
 }
 
@@ -90,7 +91,8 @@ pub(crate) fn send_once(
             let sent = request(&world, Caller::User(sender.clone()), |node| async move {
                 let environment = std::mem::take(&mut *lock(&of_memory));
                 let full_at = environment.full_at.get(&of_sender).copied();
-                let mut cache = SendCache { head: environment.head, rev: environment.rev, full_at };
+                let mut cache =
+                    SendCache { head: environment.head, rev: environment.rev, full_at, rivals: environment.rivals };
                 let record_key = of_key.and_then(|key| key.parse().ok());
                 let message = SendMessage {
                     channel_id: channel(to),
@@ -104,7 +106,12 @@ pub(crate) fn send_once(
                     trace: None,
                 };
                 let sent = send(&node.store, &node, message, &mut cache).await;
-                let mut environment = Environment { head: cache.head, rev: cache.rev, full_at: environment.full_at };
+                let mut environment = Environment {
+                    head: cache.head,
+                    rev: cache.rev,
+                    rivals: cache.rivals,
+                    full_at: environment.full_at,
+                };
                 environment.full_at.extend(cache.full_at.map(|full_at| (of_sender, full_at)));
                 *lock(&of_memory) = environment;
                 sent

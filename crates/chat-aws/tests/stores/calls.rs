@@ -178,7 +178,7 @@ async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
     calls.take();
 
     let (head, rev) = messages.head(&channel_id("c")).await.unwrap().unwrap();
-    let mut cache = SendCache { head: Some(head), rev: Some((rev, SystemClock.now())), full_at: None };
+    let mut cache = SendCache { head: Some(head), rev: Some((rev, SystemClock.now())), ..SendCache::default() };
     calls.take();
     let again = send(&messages, &SystemClock, message("c", Some("k"), WIDE), &mut cache).await.unwrap();
     assert!(matches!(again, SendResult::Replayed(_)));

@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, time::Duration};
 
 use sha2::{Digest, Sha256};
 
-use super::{SendCache, SendMessage, SendResult, Sent};
+use super::{Rivals, SendCache, SendMessage, SendResult, Sent};
 use crate::{
     model::{
         channel::{AgentMode, ChannelHead, Visibility},
@@ -72,6 +72,16 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
     /// Removes the head from the cache: the next attempt reads it.
     pub(super) fn forget_head(&mut self) {
         self.cache.head = None;
+    }
+
+    /// Returns the last number of the cached head.
+    pub(super) fn last_seq(&self) -> Option<Seq> {
+        self.cache.head.as_ref().map(|head| head.last_seq)
+    }
+
+    /// Caches the number of the channel's senders.
+    pub(super) fn remember(&mut self, rivals: Option<Rivals>) {
+        self.cache.rivals = rivals;
     }
 
     /// Makes one attempt, and caches the values that it reads.

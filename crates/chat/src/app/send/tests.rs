@@ -81,8 +81,11 @@ async fn a_key_that_was_used_in_a_deleted_channel_is_free_in_the_one_that_took_i
     let (store, clock) = (public(0), TestClock::new(1));
     let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
     let old = store.channel(&"c".parse().unwrap()).await.unwrap().unwrap();
-    let cached =
-        SendCache { head: Some(ChannelHead::from(&old)), rev: Some((Rev::new(9), clock.now())), full_at: None };
+    let cached = SendCache {
+        head: Some(ChannelHead::from(&old)),
+        rev: Some((Rev::new(9), clock.now())),
+        ..SendCache::default()
+    };
     store.state().channels.clear();
     let gone = send(&store, &clock, by("alice", "hi", Some("k")), &mut cached.clone()).await;
     assert!(matches!(gone, Err(ChatError::ChannelNotFound)), "{gone:?}");
@@ -119,7 +122,7 @@ async fn a_reply_needs_a_message_to_reply_to() {
     assert!(matches!(send(&store, &clock, reply(1), &mut SendCache::default()).await, Err(ChatError::Invalid(_))));
     // A stale cache does not refuse a reply to a message that exists.
     let (head, rev) = store.head(&"c".parse().unwrap()).await.unwrap().unwrap();
-    let mut behind = SendCache { head: Some(head), rev: Some((rev, clock.now())), full_at: None };
+    let mut behind = SendCache { head: Some(head), rev: Some((rev, clock.now())), ..SendCache::default() };
     send(&store, &clock, by("alice", "first", None), &mut SendCache::default()).await.unwrap();
     assert_eq!(send(&store, &clock, reply(1), &mut behind).await.unwrap().message().reply_to, Some(Seq::FIRST));
 }
