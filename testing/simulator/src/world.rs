@@ -58,6 +58,8 @@ const INVITES: u64 = 8;
 const ANNOTATES: u64 = 16;
 /// One in so many schedules has messages in threads.
 const THREADS: u64 = 8;
+/// One in so many schedules has a busy sender.
+const BUSY: u64 = 16;
 /// One in so many schedules stores records of changes for [`SHORT_DURATION`] only.
 const EXPIRES: u64 = 8;
 /// Time for which some schedules store records of changes. Clients that were away longer load the history again.
@@ -95,6 +97,8 @@ pub(crate) struct World {
     pub(crate) annotates: bool,
     /// Whether senders also reply in threads.
     pub(crate) threads: bool,
+    /// Whether a user sends as fast as the rate limit allows, from two environments.
+    pub(crate) busy: bool,
     /// Time for which records of changes are stored.
     pub(crate) change_duration: Duration,
     /// Whether the model continues a reply from its prefix.
@@ -164,6 +168,7 @@ impl World {
             invites: seed.is_multiple_of(INVITES),
             annotates: seed % ANNOTATES == 9,
             threads: seed % THREADS == 5,
+            busy: seed % BUSY == 7,
             change_duration: if seed % EXPIRES == 3 { SHORT_DURATION } else { CHANGE_DURATION },
             continues: seed % 4 < 2,
             words: 2 + seed % 5,

@@ -6,7 +6,7 @@
 //! again.
 
 use crate::{
-    app::contention::Contention,
+    app::{contention::Contention, rate_limit::SenderTokens},
     model::{
         agent_data::AgentData,
         channel::ChannelHead,
@@ -64,8 +64,8 @@ pub struct SendCache {
     /// Number of the last change of the head's channel, and the time when it was read. Later changes do not make it
     /// stale: it is a lower bound.
     pub rev: Option<(Rev, Timestamp)>,
-    /// Time when the sender's bucket is full. It is never earlier than the cached value, since only sending moves it.
-    pub full_at: Option<Timestamp>,
+    /// Tokens of the sender.
+    pub tokens: SenderTokens,
 }
 
 impl SendCache {
@@ -135,7 +135,7 @@ pub async fn send(
         return Err(ChatError::Invalid(violations));
     }
     cache.forget_old(clock.now());
-    let mut old = UnverifiedCache { head: cache.head.is_some(), full_at: true };
+    let mut old = UnverifiedCache { head: cache.head.is_some(), tokens: true };
     let mut attempts = Attempts::new(store, clock, &send, cache);
 
     let mut failure = None;
@@ -151,8 +151,8 @@ pub async fn send(
             Ok(Attempt::Done(sent)) => return Ok(*sent),
             // The cache was stale before this call began: there is no race to wait for.
             Ok(Attempt::Stale { head, bucket }) => {
-                is_behind = (old.head || !head) && (old.full_at || !bucket);
-                old = UnverifiedCache { head: old.head && !head, full_at: old.full_at && !bucket };
+                is_behind = (old.head || !head) && (old.tokens || !bucket);
+                old = UnverifiedCache { head: old.head && !head, tokens: old.tokens && !bucket };
             }
             Ok(Attempt::Conflict) => {}
             // The message may be stored anyway: the next attempt finds it by its idempotency key or its `seq`.
@@ -169,7 +169,7 @@ pub async fn send(
 /// Values that are still cached, or assumed, from before the call.
 struct UnverifiedCache {
     head: bool,
-    full_at: bool,
+    tokens: bool,
 }
 
 #[cfg(test)]
