@@ -326,7 +326,7 @@ proptest! {
         faults in 0..40_u32,
         environments in 1..4_usize,
         pauses in proptest::collection::vec(0..400_u64, 1..60),
-        is_keyed: bool,
+        is_keyed in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
