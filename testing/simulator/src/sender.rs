@@ -20,7 +20,6 @@ use chat::{
         rev::Rev,
         seq::Seq,
         time::Timestamp,
-        token_bucket::Bucket,
     },
     ports::message_store::RecordKey,
 };
@@ -34,18 +33,8 @@ use crate::{
     world::{LOUNGE, MEMBER, PUBLIC, STRANGER, World, channel, user},
 };
 
-/// Rate limit of each user, from which an environment takes one token at a time.
-const BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 3 };
-/// Rate limit of each user in schedules with a busy sender, from which an environment takes handfuls.
-const WIDE_BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 12 };
-
 /// Messages of a busy sender from its first environment, and from its second.
 const BUSY: [u64; 2] = [16, 6];
-
-/// Returns the rate limit of each user.
-pub(crate) fn bucket(world: &World) -> Bucket {
-    if world.busy { WIDE_BUCKET } else { BUCKET }
-}
 
 /// State that a process caches between invocations. It is lost when the process dies.
 #[derive(Default)]
@@ -131,7 +120,7 @@ pub(crate) fn send_once(
                     agent: None,
                     record_key: record_key.map(|key| RecordKey::Request { sender_id: of_sender.clone(), key }),
                     incarnation: None,
-                    bucket: Some(bucket(&node.world)),
+                    bucket: Some(node.world.bucket()),
                     trace: None,
                 };
                 let sent = send(&node.store, &node, message, &mut cache).await;

@@ -18,6 +18,7 @@ use chat::{
         message::Role,
         seq::Seq,
         time::Timestamp,
+        token_bucket::Bucket,
     },
     ports::{clock::Clock, fan_out::PushBatch},
 };
@@ -51,6 +52,11 @@ pub(crate) const MODERATOR: &str = "erin";
 pub(crate) const USERS: [&str; 6] = [OWNER, MEMBER, READER, STRANGER, RIVAL, MODERATOR];
 /// Number of users of the crowd.
 pub(crate) const CROWD: u64 = 8;
+
+/// Rate limit of each user, from which an environment takes one token at a time.
+const BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 3 };
+/// Rate limit of each user in schedules with a busy sender, from which an environment takes handfuls.
+const WIDE_BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 12 };
 
 /// One in so many schedules has invitations.
 const INVITES: u64 = 8;
@@ -225,6 +231,11 @@ impl World {
     pub(crate) fn whole_reply(&self) -> String {
         let words: Vec<String> = (1..=self.words).map(|number| format!("wörd{number} ")).collect();
         words.concat()
+    }
+
+    /// Returns the rate limit of each user.
+    pub(crate) fn bucket(&self) -> Bucket {
+        if self.busy { WIDE_BUCKET } else { BUCKET }
     }
 
     pub(crate) fn has(&self, mutant: Mutant) -> bool {

@@ -5,7 +5,7 @@ use chat::{
     model::message::{Message, Role},
 };
 
-use crate::{sender::bucket, tables::Notes, world::World};
+use crate::{tables::Notes, world::World};
 
 /// Records the time of a message that takes a token.
 pub(super) fn note(notes: &mut Notes, effect: &Effect) {
@@ -19,7 +19,7 @@ pub(super) fn note(notes: &mut Notes, effect: &Effect) {
 /// Returns the users who sent more in some period than a bucket allows from which each message takes its token when it
 /// is sent.
 pub(super) fn exceeded(world: &World, notes: &Notes) -> Vec<String> {
-    let bucket = bucket(world);
+    let bucket = world.bucket();
     let exceeds = notes.sent.iter().filter_map(|(user, sent)| {
         let mut sent = sent.clone();
         sent.sort_unstable();

@@ -72,8 +72,8 @@ fn at(millis: i64) -> Timestamp {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Whatever the environments hold, and however their clocks differ and jump, the messages of each period are no
-    /// more than the bucket allows for it.
+    /// The messages of each period are no more than the bucket allows for it, with any tokens that environments hold
+    /// and with clocks that differ and jump.
     #[test]
     fn environments_together_send_no_more_than_the_bucket_allows(
         steps in proptest::collection::vec((0_usize..4, 0_i64..250, prop_oneof![4 => Just(0_i64), 1 => -3_000_i64..3_000]), 1..300),
