@@ -44,7 +44,7 @@ impl SendCaches {
         let of_channel = (tenant.clone(), channel);
         self.revs.set(of_channel.clone(), cache.rev);
         self.heads.set(of_channel, cache.head);
-        self.tokens.set((tenant, user), Some(cache.tokens));
+        self.tokens.set((tenant, user), Some(cache.tokens).filter(|tokens| *tokens != SenderTokens::default()));
     }
 }
 

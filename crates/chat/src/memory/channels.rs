@@ -59,8 +59,8 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
         }
         let found: Vec<Instructions> = self
             .call(Call::Instructions, |state| {
-                let current = keys.iter().map(|key| state.channel(key));
-                current.map(|found| found.map(|found| found.agent.instructions.clone()).unwrap_or_default()).collect()
+                let of = |found: &Channel| found.agent.instructions.clone();
+                keys.iter().map(|key| state.channel(key).map(of).unwrap_or_default()).collect()
             })
             .await?;
         let unread = channels.iter_mut().filter(|channel| channel.agent.instructions.is_unread());

@@ -108,8 +108,8 @@ impl DynamoChannels {
     /// Adds the instructions beside these channels, by one batch. Items that are gone were removed since the channels
     /// were read.
     pub(super) async fn read_instructions(&self, channels: &mut [Channel]) -> Result<(), StoreError> {
-        let unread = || channels.iter().filter(|channel| channel.agent.instructions.is_unread());
-        let wanted: Vec<Item> = unread().map(|channel| self.keys.instructions(&channel.key())).collect();
+        let unread = channels.iter().filter(|channel| channel.agent.instructions.is_unread());
+        let wanted: Vec<Item> = unread.map(|channel| self.keys.instructions(&channel.key())).collect();
         if wanted.is_empty() {
             return Ok(());
         }
