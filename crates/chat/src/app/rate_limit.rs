@@ -5,7 +5,7 @@
 //! away.
 //!
 //! An environment that sends regularly for a user takes a handful of tokens with one write ([`SenderTokens`]). The limit
-//! holds for all environments together: see [`Handful`].
+//! holds for all environments together: see `Handful`.
 
 use std::time::Duration;
 
