@@ -138,8 +138,7 @@ fn init(function: Option<&str>, exporter: Option<&Exporter>) {
     let remember = logs::LogFieldsLayer.with_filter(logs::spans(function));
     let registry = tracing_subscriber::registry().with(remember).with(spans);
     if is_lambda() {
-        let name = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-        registry.with(logs::json_lines(name).with_writer(Output).with_filter(log)).init();
+        registry.with(logs::json_lines().with_writer(Output).with_filter(log)).init();
     } else {
         registry.with(fmt::layer().compact().with_filter(log)).init();
     }

@@ -6,7 +6,7 @@
 //!
 //! | actor | does |
 //! | --- | --- |
-//! | senders | send to a public and a private channel until they get a response, most of them with an idempotency key; in some schedules in threads |
+//! | senders | send to a public and a private channel until they get a response, most of them with an idempotency key; in some schedules in threads, or from two environments as fast as the rate limit allows |
 //! | users | edit, delete and react to messages of the public and the private channel, often two of them the same message at once |
 //! | clients | subscribe to all their channels or to a named one; read the history after a gap of `seq`, the changes after a gap of `rev`, and the reply after a gap of a draft; load the history again if changes have expired; connect by ticket; renew tokens |
 //! | stream | gives both workers batches of changes, in several lanes |

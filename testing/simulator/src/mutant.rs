@@ -35,6 +35,8 @@ mutants! {
     OwnMessageUnknown takes out OwnMessage,
     /// An append does not check that the sender is a member.
     MemberUnchecked takes out SenderIsMember,
+    /// An environment keeps the tokens of its handful that it uses.
+    TokensKept,
     /// An append in a thread does not check the root.
     RootUnchecked takes out RootHeld,
     /// The summary of a thread does not count its replies.

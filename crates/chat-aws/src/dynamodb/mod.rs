@@ -12,6 +12,7 @@ mod batch;
 mod drafts;
 mod expiry;
 mod gate;
+mod instructions;
 mod invitations;
 mod item;
 pub(crate) mod keys;

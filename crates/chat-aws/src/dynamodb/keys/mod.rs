@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | `<channel id>` / `meta` | the channel |
 //! | `<key>` / `access` | the state that permits changes: `visibility`, `archived` and the number of `owners` |
+//! | `<key>` / `instructions` | the instructions of the channel's agent, if it has some |
 //! | `<key>` / `member#<user>` | a member |
 //! | `<key>` / `created#<user>#<idempotency key>` | the request that created the channel |
 //! | `<key>` / `idem#<user>#<idempotency key>` | the idempotency record of a sender's request |

@@ -3,14 +3,8 @@
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use chat::{
     model::{
-        channel::{Channel, ChannelHead},
-        error::StoreError,
-        id::ChannelId,
-        incarnation::ChannelKey,
-        message::Message,
-        rev::Rev,
-        seq::Seq,
-        time::Timestamp,
+        channel::ChannelHead, error::StoreError, id::ChannelId, incarnation::ChannelKey, message::Message, rev::Rev,
+        seq::Seq, time::Timestamp,
     },
     ports::message_store::{Excerpt, Range, SELECTION_READS},
 };
@@ -18,6 +12,7 @@ use chat::{
 use super::{DynamoMessages, page};
 use crate::{
     dynamodb::{
+        instructions::read_channel,
         item::{Item, n, number, read, s},
         last_change,
     },
@@ -44,7 +39,7 @@ impl DynamoMessages {
         meta: Option<Item>,
     ) -> Result<Option<ChannelHead>, StoreError> {
         let Some(meta) = meta else { return Ok(None) };
-        Ok(Some(ChannelHead::from(&read::<Channel>(operation, self.keys.plain(meta))?)))
+        Ok(Some(ChannelHead::from(&read_channel(operation, &self.keys, meta)?)))
     }
 
     /// Returns the head of the channel that currently has an id, and the number of its last change.

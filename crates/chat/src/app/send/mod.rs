@@ -7,7 +7,7 @@
 //! its first attempt, which would fail otherwise.
 
 use crate::{
-    app::contention::Contention,
+    app::{contention::Contention, rate_limit::SenderTokens},
     model::{
         agent_data::AgentData,
         channel::ChannelHead,
@@ -67,10 +67,10 @@ pub struct SendCache {
     /// Number of the last change of the head's channel, and the time when it was read. Later changes do not make it
     /// stale: it is a lower bound.
     pub rev: Option<(Rev, Timestamp)>,
-    /// Time when the sender's bucket is full. It is never earlier than the cached value, since only sending moves it.
-    pub full_at: Option<Timestamp>,
     /// Number of concurrent senders of the head's channel. It determines the waits after lost races.
     pub rivals: Option<Rivals>,
+    /// Tokens of the sender.
+    pub tokens: SenderTokens,
 }
 
 impl SendCache {
@@ -140,7 +140,7 @@ pub async fn send(
         return Err(ChatError::Invalid(violations));
     }
     cache.forget_old(clock.now());
-    let mut old = UnverifiedCache { head: cache.head.is_some(), full_at: true };
+    let mut old = UnverifiedCache { head: cache.head.is_some(), tokens: true };
     let mut contention = Contention::in_turns(clock, cache.rivals);
     let mut attempts = Attempts::new(store, clock, &send, cache);
 
@@ -162,9 +162,9 @@ pub async fn send(
             // The cache was stale before this call began: there is no race to wait for, unless the others of a
             // contended channel have just found the same.
             Ok(Attempt::Stale { head, bucket }) => {
-                let is_only_old = (old.head || !head) && (old.full_at || !bucket);
+                let is_only_old = (old.head || !head) && (old.tokens || !bucket);
                 is_behind = is_only_old && (!head || contention.is_alone());
-                old = UnverifiedCache { head: old.head && !head, full_at: old.full_at && !bucket };
+                old = UnverifiedCache { head: old.head && !head, tokens: old.tokens && !bucket };
                 is_current |= head;
             }
             Ok(Attempt::Conflict) => {}
@@ -187,7 +187,7 @@ pub async fn send(
 /// Values that are still cached, or assumed, from before the call.
 struct UnverifiedCache {
     head: bool,
-    full_at: bool,
+    tokens: bool,
 }
 
 #[cfg(test)]
