@@ -8,7 +8,7 @@ mod client;
 mod identity;
 mod push;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use aws_config::SdkConfig;
 use aws_sdk_apigatewaymanagement::{
@@ -40,7 +40,8 @@ pub struct ManagementApi {
 #[derive(Debug)]
 struct Inner {
     pusher: Pusher,
-    client: Client,
+    /// Created before its first call: a client reads all partitions of AWS then, and most environments only push.
+    client: LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>,
 }
 
 impl ManagementApi {
@@ -54,8 +55,10 @@ impl ManagementApi {
     #[must_use]
     pub fn over(connector: SharedHttpConnector, config: &SdkConfig, url: &str) -> Self {
         let identity = OneIdentity::default();
-        let client = client::with_identity(identity.clone(), connector.clone(), config, url);
-        let pusher = Pusher::new(identity, connector, config, url);
+        let pusher = Pusher::new(identity.clone(), connector.clone(), config, url);
+        let (config, url) = (config.clone(), url.to_owned());
+        let client =
+            LazyLock::new(Box::new(move || client::with_identity(identity, connector, &config, &url)) as Box<_>);
         Self { inner: Arc::new(Inner { pusher, client }) }
     }
 }
