@@ -83,14 +83,14 @@ impl Balances {
 pub(super) struct Partitions {
     reads: Option<NonZeroU32>,
     writes: Option<NonZeroU32>,
-    partitions: HashMap<Partition, Balances>,
+    balances: HashMap<Partition, Balances>,
     read_units: Units,
     write_units: Units,
 }
 
 impl Partitions {
     pub(super) fn new(reads: Option<NonZeroU32>, writes: Option<NonZeroU32>) -> Self {
-        Self { reads, writes, partitions: HashMap::new(), read_units: Units::default(), write_units: Units::default() }
+        Self { reads, writes, balances: HashMap::new(), read_units: Units::default(), write_units: Units::default() }
     }
 
     /// Takes units if the partition has any left.
@@ -128,7 +128,7 @@ impl Partitions {
 
     /// Returns the partitions with the most units, the busiest first.
     pub(super) fn busiest(&self) -> Vec<Busiest> {
-        let mut all: Vec<_> = self.partitions.iter().collect();
+        let mut all: Vec<_> = self.balances.iter().collect();
         all.sort_by(|(_, one), (_, other)| other.total().total_cmp(&one.total()));
         all.into_iter()
             .take(REPORTED)
@@ -150,8 +150,8 @@ impl Partitions {
     }
 
     fn balance(&mut self, partition: &Partition, kind: Kind, now: Duration) -> &mut Balance {
-        if self.partitions.len() >= MOST_PARTITIONS && !self.partitions.contains_key(partition) {
-            self.partitions.retain(|_, balances| balances.total() >= BUSY_UNITS || !balances.is_idle(now));
+        if self.balances.len() >= MOST_PARTITIONS && !self.balances.contains_key(partition) {
+            self.balances.retain(|_, balances| balances.total() >= BUSY_UNITS || !balances.is_idle(now));
         }
         let balance = |limit: Option<NonZeroU32>| Balance {
             bucket: limit.map(|limit| Bucket::new(limit, limit, now)),
@@ -159,7 +159,7 @@ impl Partitions {
         };
         let (reads, writes) = (self.reads, self.writes);
         let new = || Balances { read: balance(reads), write: balance(writes) };
-        self.partitions.entry(partition.clone()).or_insert_with(new).of(kind)
+        self.balances.entry(partition.clone()).or_insert_with(new).of(kind)
     }
 }
 
@@ -175,8 +175,8 @@ mod tests {
             let partition = Partition::new("t", None, number.to_string());
             partitions.take(&partition, Kind::Write, 1.0, Duration::from_millis(1));
         }
-        partitions.take(&Partition::new("t", None, "late"), Kind::Write, 1.0, Duration::from_secs(60));
-        assert_eq!(partitions.partitions.len(), 2);
+        partitions.take(&Partition::new("t", None, "late"), Kind::Write, 1.0, Duration::from_mins(1));
+        assert_eq!(partitions.balances.len(), 2);
         assert_eq!(partitions.busiest()[0].partition, "t busy");
     }
 }

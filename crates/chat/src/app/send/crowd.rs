@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Duration of a run.
-const RUN: Duration = Duration::from_secs(60);
+const RUN: Duration = Duration::from_mins(1);
 
 /// Store that decides which of several concurrent transactions succeeds. Times are means.
 #[derive(Debug, Clone, Copy)]

@@ -51,7 +51,7 @@ where
         require_eq!(again, vec![channel.clone()], "instructions that were read");
 
         // A change of other settings keeps them, whether they were read or not.
-        let renamed = self.changed(&channel, &owner, |changed| changed.name = "instructions b".to_owned()).await?;
+        let renamed = self.changed(&channel, &owner, |changed| "instructions b".clone_into(&mut changed.name)).await?;
         require_eq!(renamed.agent.instructions.clone(), Instructions::Unread, "instructions of a changed channel");
         require_eq!(self.told(&channel).await?.agent.instructions, text("be brief"), "instructions that were kept");
         let changed = self.changed(&channel, &owner, |changed| changed.agent.instructions = text("rhyme")).await?;
