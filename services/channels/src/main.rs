@@ -18,7 +18,7 @@ use chat_aws::{
     env::{bucket, choice, number, per_minute, variable},
     sdk,
 };
-use http_api::{Adapter, Rest};
+use http_api::{Adapter, Complete, Rest};
 use lambda_http::{Error, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -53,7 +53,7 @@ async fn main() -> Result<(), Error> {
     let (shared, rest) = (&shared, &rest);
     telemetry
         .run(Adapter::from(service_fn(async |request| {
-            Ok::<_, Error>(rest.answer(request, |request| router::handle(shared, request)).await)
+            Ok::<_, Error>(Complete(rest.answer(request, |request| router::handle(shared, request)).await))
         })))
         .await
 }

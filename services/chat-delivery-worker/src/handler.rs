@@ -135,7 +135,8 @@ impl Tenant<'_> {
                 let sockets = f64::from(u32::try_from(outcome.sockets()).unwrap_or(u32::MAX));
                 metrics::observe(&metrics::FAN_OUT_SIZE, sockets);
                 api_gateway::count(&outcome);
-                tracing::info!(%channel_id, events = count, ?outcome, "delivered");
+                let (sockets, outcome) = (outcome.sockets(), outcome.unusual().map(tracing::field::debug));
+                tracing::info!(%channel_id, events = count, sockets, outcome, "delivered");
                 Some(())
             }
             Err(error) => {

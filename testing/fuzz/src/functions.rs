@@ -29,8 +29,8 @@ use emulator::{
     template::{Deployment, Template},
 };
 use futures::future::BoxFuture;
-use http_api::{Adapter, ApiRequest, Problem, Rest};
-use lambda_http::{Error, LambdaEvent, Service, request::LambdaRequest, service_fn};
+use http_api::{Adapter, ApiRequest, Problem, Rest, adapter::GatewayEvent};
+use lambda_http::{Error, LambdaEvent, Service, service_fn};
 use lambda_runtime::Context;
 use local::token::{AUDIENCE, DEVELOPMENT_SECRET, ISSUER};
 
@@ -161,7 +161,7 @@ impl Functions {
 
     /// Returns the response of a REST function to an event; `None` if the input is not an event.
     pub async fn answer_event(self: Arc<Self>, binary: String, event: Bytes) -> Option<Bytes> {
-        let event: LambdaRequest = serde_json::from_slice(&event).ok()?;
+        let event: GatewayEvent = serde_json::from_slice(&event).ok()?;
         let mut adapter = Adapter::from(service_fn(move |request: lambda_http::Request| {
             let (functions, binary) = (Arc::clone(&self), binary.clone());
             async move {

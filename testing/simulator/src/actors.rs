@@ -19,7 +19,7 @@ use crate::{
 
 use crate::{
     invocation::request,
-    sender::{Shared, insist_on, send_once},
+    sender::{Shared, hurry, insist_on, send_once},
 };
 
 /// Maximum number of concurrent maintenance functions.
@@ -58,6 +58,9 @@ pub(crate) fn start(world: &Arc<World>) {
         }
         let sender = insist_on(Arc::clone(world), who, to, messages, Arc::clone(cache));
         world.time.spawn(sender);
+    }
+    if world.busy {
+        hurry(world, OWNER, PRIVATE);
     }
     for (of, other) in [(PUBLIC, READER), (PRIVATE, MEMBER)] {
         if world.time.one_in(if is_fought_over { 4 } else { 2 }) {

@@ -35,6 +35,8 @@ mutants! {
     OwnMessageUnknown takes out OwnMessage,
     /// An append does not check that the sender is a member.
     MemberUnchecked takes out SenderIsMember,
+    /// An environment keeps the tokens of its handful that it uses.
+    TokensKept,
     /// An append in a thread does not check the root.
     RootUnchecked takes out RootHeld,
     /// The summary of a thread does not count its replies.
@@ -47,6 +49,8 @@ mutants! {
     SocketsLeft,
     /// The delivery worker does not report a failed delivery.
     FailureSwallowed,
+    /// A push that the quota of the gateway refuses counts as delivered.
+    RefusalSwallowed,
     /// The stream continues after a batch that failed in part.
     CheckpointLost,
     /// A push batch counts as done before its dispatch succeeded.

@@ -197,6 +197,9 @@ pub(crate) fn broken() -> StoreError {
 impl Process {
     async fn fate(&self, call: Call) -> CallFault {
         let time = &self.world.time;
+        if !self.world.throttle.accepts_call(time.now()) {
+            return CallFault::Fails;
+        }
         if matches!(call, Call::Append | Call::Revise | Call::React) && time.inject_fault(CALLS) {
             return CallFault::Conflicts;
         }
@@ -307,6 +310,9 @@ impl SocketGateway for Node {
         self.gateway().await;
         if time.inject_fault(CALLS) || time.now() >= until {
             return Err(broken());
+        }
+        if !self.world.throttle.accepts_push(time.now()) {
+            return if self.world.has(Mutant::RefusalSwallowed) { Ok(Pushed::Delivered) } else { Err(broken()) };
         }
         let pushed = {
             let state = self.world.store.state();

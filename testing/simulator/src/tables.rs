@@ -12,6 +12,7 @@ use chat::{
         incarnation::ChannelKey,
         rev::Rev,
         seq::Seq,
+        time::Timestamp,
         version_condition::VersionCondition,
     },
 };
@@ -46,6 +47,8 @@ pub(crate) struct Notes {
     pub(crate) accepted: Vec<Accepted>,
     /// Channel of every message so far.
     pub(crate) channels: BTreeMap<MessageId, ChannelKey>,
+    /// Times of all messages of users, by the clocks of the processes that sent them.
+    pub(crate) sent: BTreeMap<UserId, Vec<Timestamp>>,
     /// Edits that requests ask for, by their process.
     pub(crate) edits: BTreeMap<u64, AskedEdit>,
     /// Channels of reactions, by the `traceparent` of their requests. Their events hold no message.

@@ -18,6 +18,7 @@ use chat::{
         message::Role,
         seq::Seq,
         time::Timestamp,
+        token_bucket::Bucket,
     },
     ports::{clock::Clock, fan_out::PushBatch},
 };
@@ -26,6 +27,7 @@ use crate::{
     executor::{Signal, Time, lock},
     mutant::Mutant,
     tables::{QuestionKey, Tables},
+    throttle::Throttle,
 };
 
 /// The channel that all users may read. The agent replies in it.
@@ -52,12 +54,19 @@ pub(crate) const USERS: [&str; 6] = [OWNER, MEMBER, READER, STRANGER, RIVAL, MOD
 /// Number of users of the crowd.
 pub(crate) const CROWD: u64 = 8;
 
+/// Rate limit of each user, from which an environment takes one token at a time.
+const BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 3 };
+/// Rate limit of each user in schedules with a busy sender, from which an environment takes handfuls.
+const WIDE_BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 12 };
+
 /// One in so many schedules has invitations.
 const INVITES: u64 = 8;
 /// One in so many schedules has two edits of one message at a time.
 const ANNOTATES: u64 = 16;
 /// One in so many schedules has messages in threads.
 const THREADS: u64 = 8;
+/// One in so many schedules has a busy sender.
+const BUSY: u64 = 16;
 /// One in so many schedules stores records of changes for [`SHORT_DURATION`] only.
 const EXPIRES: u64 = 8;
 /// Time for which some schedules store records of changes. Clients that were away longer load the history again.
@@ -95,8 +104,12 @@ pub(crate) struct World {
     pub(crate) annotates: bool,
     /// Whether senders also reply in threads.
     pub(crate) threads: bool,
+    /// Whether a user sends as fast as the rate limit allows, from two environments.
+    pub(crate) busy: bool,
     /// Time for which records of changes are stored.
     pub(crate) change_duration: Duration,
+    /// Quotas of some schedules.
+    pub(crate) throttle: Throttle,
     /// Whether the model continues a reply from its prefix.
     pub(crate) continues: bool,
     /// Number of words of a reply of a model that continues replies.
@@ -164,7 +177,9 @@ impl World {
             invites: seed.is_multiple_of(INVITES),
             annotates: seed % ANNOTATES == 9,
             threads: seed % THREADS == 5,
+            busy: seed % BUSY == 7,
             change_duration: if seed % EXPIRES == 3 { SHORT_DURATION } else { CHANGE_DURATION },
+            throttle: Throttle::new(seed, START),
             continues: seed % 4 < 2,
             words: 2 + seed % 5,
             processes: AtomicU64::new(0),
@@ -220,6 +235,11 @@ impl World {
     pub(crate) fn whole_reply(&self) -> String {
         let words: Vec<String> = (1..=self.words).map(|number| format!("wörd{number} ")).collect();
         words.concat()
+    }
+
+    /// Returns the rate limit of each user.
+    pub(crate) fn bucket(&self) -> Bucket {
+        if self.busy { WIDE_BUCKET } else { BUCKET }
     }
 
     pub(crate) fn has(&self, mutant: Mutant) -> bool {

@@ -21,7 +21,7 @@ use crate::{
     program::raise_file_limit,
     report::Report,
     stats::{Sample, Summary, real},
-    system::System,
+    system::{Quotas, System},
     table::{Table, short},
 };
 
@@ -59,6 +59,8 @@ pub(crate) struct Options {
     /// Folder of built binaries, to use instead of building them
     #[arg(long)]
     bin_dir: Option<PathBuf>,
+    #[command(flatten)]
+    quotas: Quotas,
 }
 
 /// One method with one audience.
@@ -95,7 +97,7 @@ pub(crate) async fn run(mut options: Options) -> Result<Report> {
     let mut cells = Vec::new();
     for &sockets in &options.sockets {
         // A new system for each size, so that the previous sockets do not interfere.
-        let system = System::switchboard(options.bin_dir.as_deref(), &parameters).await?;
+        let system = System::switchboard(options.bin_dir.as_deref(), &parameters, &options.quotas).await?;
         cells.extend(measure(&system, sockets, options.messages).await?);
     }
     Report::new("fan-out", table(&cells), &cells)

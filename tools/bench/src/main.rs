@@ -5,6 +5,7 @@
 //! cargo bench-fan-out
 //! cargo bench-overhead
 //! cargo bench-growth
+//! cargo bench-push
 //! ```
 //!
 //! `docs/reports/performance.md` describes their methods and results.
@@ -16,6 +17,7 @@ mod load;
 mod overhead;
 mod program;
 mod promises;
+mod push;
 mod report;
 mod serve;
 mod stats;
@@ -50,6 +52,8 @@ enum Command {
     Overhead(overhead::Options),
     /// Cost of operations as channels grow
     Growth(growth::Options),
+    /// Processor time of one push, against the SDK's client
+    Push(push::Options),
     /// Runs a server that a benchmark needs
     #[command(hide = true)]
     Serve(Serve),
@@ -66,6 +70,7 @@ struct Serve {
 enum Server {
     Floor,
     Dynamodb,
+    Sink,
 }
 
 fn main() -> ExitCode {
@@ -102,8 +107,10 @@ async fn run(cli: Cli) -> Result<()> {
         Command::FanOut(options) => fan_out::run(options).await?,
         Command::Overhead(options) => overhead::run(options).await?,
         Command::Growth(options) => growth::run(options).await?,
+        Command::Push(options) => push::run(options).await?,
         Command::Serve(Serve { kind: Server::Floor, ready_file }) => return serve::floor(&ready_file).await,
         Command::Serve(Serve { kind: Server::Dynamodb, ready_file }) => return serve::dynamodb(&ready_file).await,
+        Command::Serve(Serve { kind: Server::Sink, ready_file }) => return serve::sink(&ready_file).await,
     };
     report.publish(cli.json.as_deref())
 }

@@ -49,6 +49,25 @@ const SENDERS: usize = 100;
 /// KB that takes processor time from the measured system.
 const READ_BUFFER: usize = 8 * 1024;
 
+/// Quotas of Switchboard's local run.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Quotas {
+    /// Profile of quotas that Switchboard's local run enforces, such as aws
+    #[arg(long, value_name = "PROFILE")]
+    quotas: Option<String>,
+    /// Quota that it enforces, such as concurrency=10; repeatable
+    #[arg(long = "quota", value_name = "NAME=VALUE")]
+    single_quotas: Vec<String>,
+}
+
+impl Quotas {
+    /// Returns the options of the local run.
+    fn arguments(&self) -> Vec<&str> {
+        let profile = self.quotas.iter().flat_map(|profile| ["--quotas", profile]);
+        profile.chain(self.single_quotas.iter().flat_map(|quota| ["--quota", quota])).collect()
+    }
+}
+
 /// A running system. It ends when this value is dropped.
 pub(crate) struct System {
     pub(crate) name: &'static str,
@@ -83,7 +102,7 @@ impl System {
     }
 
     /// Starts Switchboard's local run from binaries in `folder`, or builds them, with parameters of the template.
-    pub(crate) async fn switchboard(folder: Option<&Path>, parameters: &[&str]) -> Result<Self> {
+    pub(crate) async fn switchboard(folder: Option<&Path>, parameters: &[&str], quotas: &Quotas) -> Result<Self> {
         let binaries = built(folder, &["local"]).await?;
         let files = tempfile::tempdir()?;
         let ready = files.path().join("ready.json");
@@ -105,6 +124,7 @@ impl System {
         for parameter in parameters {
             command.args(["--parameter", parameter]);
         }
+        command.args(quotas.arguments());
         let mut program = Program::start(&mut command)?;
         let addresses: Value =
             program.until(|| fs::read(&ready).ok().and_then(|text| serde_json::from_slice(&text).ok())).await?;
@@ -264,7 +284,7 @@ fn api(url: &str, connections: usize) -> Result<Api> {
 }
 
 /// Starts this program as a server of the given kind.
-async fn serve(kind: &str, files: &Path) -> Result<(Program, String)> {
+pub(crate) async fn serve(kind: &str, files: &Path) -> Result<(Program, String)> {
     let ready = files.join(format!("{kind}.ready"));
     let file = ready.to_str().ok_or("a path that is text")?;
     let mut program = Program::start(&mut own(&["serve", kind, "--ready-file", file])?)?;

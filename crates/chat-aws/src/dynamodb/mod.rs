@@ -6,11 +6,13 @@ pub mod deleted_channels;
 pub mod messages;
 pub mod tenants;
 
+mod attributes;
 mod authority;
 mod batch;
 mod drafts;
 mod expiry;
 mod gate;
+mod instructions;
 mod invitations;
 mod item;
 pub(crate) mod keys;

@@ -6,7 +6,8 @@ mod spans;
 use std::{ops::Deref, time::Duration};
 
 use aws_config::{
-    BehaviorVersion, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
+    BehaviorVersion, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
+    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
 use aws_sdk_dynamodb::{
     config::http::HttpResponse,
@@ -60,7 +61,20 @@ pub async fn config() -> Sdk {
         http.prepare_tls(&connector_settings());
     }
     let defaults = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts);
-    Sdk { config: defaults.http_client(http.clone()).load().await, http }
+    let mut loader = defaults.http_client(http.clone());
+    if has_credentials() {
+        loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
+    }
+    Sdk { config: loader.load().await, http }
+}
+
+/// Returns whether the environment has credentials, as Lambda's has ("Defined runtime environment variables" in the
+/// Lambda developer guide). The SDK's chain would use them too, after it has set up its other four sources: profiles, web
+/// identity, and the metadata services of ECS and EC2.
+fn has_credentials() -> bool {
+    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+        .iter()
+        .all(|name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty()))
 }
 
 /// Returns the connection settings that an SDK client derives from the time-outs above.

@@ -25,7 +25,7 @@ use chat::{
         draft::Delta,
         error::{ChatError, StoreError},
         invitation::Addition,
-        limits::CHANGE_DURATION,
+        limits::{AGENT_INSTRUCTIONS_BYTES, CHANGE_DURATION, HANDFUL_TOKENS},
         message::{Change, MessageEvent, NewMessage},
         message_ref::MessageRef,
         push_report::PushReport,
@@ -123,6 +123,10 @@ fn documented(case: &str) -> Value {
 }
 
 const WIDE: Bucket = Bucket { every: Duration::from_millis(1), burst: 1_000 };
+/// Bucket with so few tokens that each message takes its own.
+const NARROW: Bucket = Bucket { every: Duration::from_millis(1), burst: 7 };
+/// Bucket that regains nothing during a test.
+const SLOW: Bucket = Bucket { every: Duration::from_mins(1), burst: 100 };
 
 #[tokio::test]
 async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
@@ -141,7 +145,7 @@ async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
             ("message", None, first, None),
             ("message_in_a_thread", None, None, first),
         ] {
-            let mut message = message(id, key, WIDE);
+            let mut message = message(id, key, NARROW);
             (message.draft.reply_to, message.draft.thread_seq) = (reply_to, thread_seq);
             send(&tables.messages(), &SystemClock, message, &mut cache).await.unwrap();
             let cost = calls.cost();
@@ -149,6 +153,29 @@ async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
             // Each item of a transaction has at most 1 KB, and so costs two units.
             let items: u32 = cost.calls.iter().filter_map(|call| call.rsplit(' ').next()?.parse::<u32>().ok()).sum();
             assert!((cost.write_units - 2.0 * f64::from(items)).abs() < f64::EPSILON, "{case}, {id}: {cost:?}");
+        }
+    }
+}
+
+/// A busy sender pays for the message and the head of its channel. The agent's instructions are beside the head.
+#[tokio::test]
+async fn a_busy_sender_writes_its_bucket_once_for_a_handful_of_messages() {
+    for (id, visibility) in [("public", Visibility::Public), ("private", Visibility::Private)] {
+        let (tables, calls) = Tables::new().await.counted();
+        let mut channel = sample(id, visibility);
+        channel.agent.instructions = Instructions::Text("a".repeat(AGENT_INSTRUCTIONS_BYTES));
+        let owner = member(id, "alice", MemberRole::Owner);
+        assert_eq!(tables.channels().create(&channel, &owner, None, MANY).await.unwrap(), ChannelCreated::Done);
+        let mut cache = SendCache::default();
+        send(&tables.messages(), &SystemClock, message(id, None, SLOW), &mut cache).await.unwrap();
+        calls.take();
+        for number in 0..=HANDFUL_TOKENS {
+            let is_written = number % HANDFUL_TOKENS == 0;
+            send(&tables.messages(), &SystemClock, message(id, None, SLOW), &mut cache).await.unwrap();
+            let (cost, case) = (calls.cost(), if is_written { "message" } else { "message_of_a_handful" });
+            assert_eq!(json!(cost.calls), documented(case)[id], "message {number}, {id}");
+            let items = 2 + u32::from(is_written) + u32::from(visibility == Visibility::Private);
+            assert!((cost.write_units - 2.0 * f64::from(items)).abs() < f64::EPSILON, "{id}: {cost:?}");
         }
     }
 }
@@ -178,7 +205,7 @@ async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
     calls.take();
 
     let (head, rev) = messages.head(&channel_id("c")).await.unwrap().unwrap();
-    let mut cache = SendCache { head: Some(head), rev: Some((rev, SystemClock.now())), full_at: None };
+    let mut cache = SendCache { head: Some(head), rev: Some((rev, SystemClock.now())), ..SendCache::default() };
     calls.take();
     let again = send(&messages, &SystemClock, message("c", Some("k"), WIDE), &mut cache).await.unwrap();
     assert!(matches!(again, SendResult::Replayed(_)));

@@ -37,6 +37,7 @@ calls! {
     Create "create" false,
     Creation "creation" true,
     Channel "channel" true,
+    Instructions "with_instructions" true,
     Update "update" false,
     Delete "delete" false,
     PublicChannels "public_channels" true,

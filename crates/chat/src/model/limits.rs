@@ -53,6 +53,13 @@ pub const CHANGE_DURATION: Duration = Duration::from_hours(24 * 30);
 /// Maximum age of a cached number of a channel's last change. An older one is read again with the channel head.
 pub const CACHED_REV_DURATION: Duration = Duration::from_mins(10);
 
+/// Maximum number of tokens that an environment takes at once for the messages of a sender.
+pub const HANDFUL_TOKENS: u32 = 10;
+
+/// Part of a sender's tokens that one environment takes at most: one of so many. A sender with fewer than twice as many
+/// tokens takes one at a time.
+pub const HANDFUL_SHARE: u32 = 4;
+
 /// Intervals between the polls of a request that waits. The last one repeats.
 pub const WAIT_POLL_INTERVALS: [Duration; 3] =
     [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];

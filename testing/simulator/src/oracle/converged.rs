@@ -15,7 +15,7 @@ use chat::{
     },
 };
 
-use super::{may_see, numbers, versions::differs};
+use super::{may_see, numbers, rates, versions::differs};
 use crate::{
     executor::lock,
     tables::{Accepted, Notes, Tables},
@@ -39,6 +39,7 @@ fn check(world: &World, is_end: bool) {
     found.extend(accepted(&state, &tables.notes.accepted));
     found.extend(replies(&state, &tables.notes));
     found.extend(threads(&state));
+    found.extend(rates::exceeded(world, &tables.notes));
     found.extend(numbers::records(&state, &tables.notes));
     found.extend(remains(&state));
     found.extend(subscriptions(&state, &tables, Timestamp::from_millis(world.time.now())));

@@ -5,6 +5,7 @@ mod drafts;
 mod frames;
 mod numbers;
 mod permissions;
+mod rates;
 mod revisions;
 mod versions;
 
@@ -78,6 +79,7 @@ pub(crate) fn commits(world: &World, caller: &Caller, process: u64, state: &Stat
     if let Effect::MessageAppended { item, .. } = effect {
         tables.notes.channels.insert(item.stored.message.message_id, item.stored.channel());
     }
+    rates::note(&mut tables.notes, effect);
     if let Effect::ChannelDeleted { channel, .. } = effect {
         tables.violations.extend(numbering(state, &channel.key()));
     }

@@ -25,5 +25,7 @@ pub(super) fn bench(workspace: &Workspace) -> Result {
     for &arguments in BENCHMARKS {
         workspace.run(cmd!(shell, "{bench} {arguments...} --quick --bin-dir {binaries}"))?;
     }
+    // It starts no functions.
+    workspace.run(cmd!(shell, "{bench} push --quick"))?;
     workspace.run(cmd!(shell, "python3 docs/reports/performance.py --check"))
 }

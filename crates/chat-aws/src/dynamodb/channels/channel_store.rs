@@ -28,7 +28,8 @@ use crate::{
     dynamodb::{
         authority::{Access, as_read, is_contradicted},
         batch::BATCH_GET,
-        item::{attribute, n, read, s, text, write},
+        instructions::{self, read_channel},
+        item::{attribute, n, read, s, text},
         keys, last_change,
         transaction::{OPERATION, Part, Ran, Transaction, Write},
     },
@@ -44,7 +45,7 @@ impl ChannelStore for DynamoChannels {
         most: usize,
     ) -> Result<ChannelCreated, StoreError> {
         let key = channel.key();
-        let mut meta = write(OPERATION, channel)?;
+        let mut meta = instructions::meta_of(channel)?;
         meta.extend(self.keys.meta(&channel.channel_id));
         meta.insert("incarnation".to_owned(), attribute(OPERATION, channel.incarnation)?);
         let mut transaction = Transaction::default();
@@ -52,6 +53,7 @@ impl ChannelStore for DynamoChannels {
         transaction.add(Part::Other, Write::put(&self.table, self.place().new_access(channel)?))?;
         transaction.add(Part::Other, Write::put(&self.table, self.place().member_item(channel, owner)?))?;
         transaction.add(Part::Other, self.put_listed(&key, owner, Seq::ZERO))?;
+        instructions::change(&mut transaction, &self.table, &self.keys, None, channel)?;
         self.put_chosen(&mut transaction, &key, owner)?;
         let count = Write::update(&self.table, self.keys.created(&channel.created_by), "ADD #channels :one")
             .when("attribute_not_exists(#channels) OR #channels < :most")
@@ -85,7 +87,12 @@ impl ChannelStore for DynamoChannels {
 
     async fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
         let found = self.get(self.keys.meta(id)).await?;
-        found.map(|item| read("GetItem", self.keys.plain(item))).transpose()
+        found.map(|item| read_channel("GetItem", &self.keys, item)).transpose()
+    }
+
+    async fn with_instructions(&self, mut channels: Vec<Channel>) -> Result<Vec<Channel>, StoreError> {
+        self.read_instructions(&mut channels).await?;
+        Ok(channels)
     }
 
     async fn channel_with_rev(&self, id: &ChannelId) -> Result<Option<(Channel, Rev)>, StoreError> {
@@ -109,6 +116,7 @@ impl ChannelStore for DynamoChannels {
         let is_moved = is_shown || changed.archived_at.is_some() != before.archived_at.is_some();
         let mut transaction = Transaction::default();
         transaction.add(Part::Channel, self.settings_update(before, changed)?)?;
+        instructions::change(&mut transaction, &self.table, &self.keys, Some(before), changed)?;
         let access = if is_moved { Access::Changed(changed) } else { Access::Kept };
         self.place().require(&mut transaction, by, access, None)?;
         if is_shown {

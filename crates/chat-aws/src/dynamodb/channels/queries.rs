@@ -9,7 +9,8 @@ use super::DynamoChannels;
 use crate::{
     dynamodb::{
         batch::{self, BATCH_GET},
-        item::{Item, number, read, text},
+        instructions::{instructions_of, read_channel},
+        item::{Item, number, text},
         keys::{self, SortRange},
         range_query::range_query,
     },
@@ -98,10 +99,27 @@ impl DynamoChannels {
         let ids: BTreeSet<&ChannelId> = keys.map(|key| &key.channel_id).collect();
         let items = self.batch_get(ids.into_iter().map(|id| self.keys.meta(id)).collect()).await?;
         let channels = items.into_iter().map(|item| {
-            let channel: Channel = read(BATCH_GET, self.keys.plain(item))?;
+            let channel = read_channel(BATCH_GET, &self.keys, item)?;
             Ok((channel.channel_id.clone(), channel))
         });
         channels.collect()
+    }
+
+    /// Adds the instructions beside these channels, by one batch. Items that are gone were removed since the channels
+    /// were read.
+    pub(super) async fn read_instructions(&self, channels: &mut [Channel]) -> Result<(), StoreError> {
+        let unread = channels.iter().filter(|channel| channel.agent.instructions.is_unread());
+        let wanted: Vec<Item> = unread.map(|channel| self.keys.instructions(&channel.key())).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let found = self.batch_get(wanted).await?;
+        let found: BTreeMap<_, _> = found.iter().map(|item| (place_of(item), instructions_of(item))).collect();
+        for channel in channels.iter_mut().filter(|channel| channel.agent.instructions.is_unread()) {
+            let place = place_of(&self.keys.instructions(&channel.key()));
+            channel.agent.instructions = found.get(&place).cloned().unwrap_or_default();
+        }
+        Ok(())
     }
 }
 

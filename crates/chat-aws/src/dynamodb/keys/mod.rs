@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | `<channel id>` / `meta` | the channel |
 //! | `<key>` / `access` | the state that permits changes: `visibility`, `archived` and the number of `owners` |
+//! | `<key>` / `instructions` | the instructions of the channel's agent, if it has some |
 //! | `<key>` / `member#<user>` | a member |
 //! | `<key>` / `created#<user>#<idempotency key>` | the request that created the channel |
 //! | `<key>` / `idem#<user>#<idempotency key>` | the idempotency record of a sender's request |
@@ -112,12 +113,15 @@ impl Keys {
 
     /// Returns an item whose `channel_id` is the channel's id alone.
     pub(crate) fn plain(&self, mut item: Item) -> Item {
-        let id = item.get("channel_id").and_then(|id| id.as_s().ok()).map(|id| {
-            let id = id.strip_prefix(&self.prefix).unwrap_or(id);
-            id.split(INCARNATION_SEPARATOR).next().unwrap_or_default().to_owned()
-        });
+        let id = item.get("channel_id").and_then(|id| id.as_s().ok()).map(|id| self.plain_id(id).to_owned());
         item.extend(id.map(|id| ("channel_id".to_owned(), s(id))));
         item
+    }
+
+    /// Returns the channel's id in a `channel_id`.
+    pub(crate) fn plain_id<'a>(&self, stored: &'a str) -> &'a str {
+        let key = stored.strip_prefix(&self.prefix).unwrap_or(stored);
+        key.split(INCARNATION_SEPARATOR).next().unwrap_or_default()
     }
 
     pub(crate) fn message(&self, channel: &ChannelKey, seq: Seq) -> Item {

@@ -6,6 +6,7 @@
 //! | `append.rs` | the transaction of an append |
 //! | `changes.rs` | edits, deletions and reactions |
 //! | `numbers.rs` | the numbers of changes, and the reads by them |
+//! | `page.rs` | pages of a query, read from its JSON |
 //! | `previews.rs` | parts of messages for lists of channels |
 //! | `reads.rs` | reads of items and of a range |
 //! | `threads.rs` | the items of threads, and the reads by them |
@@ -13,6 +14,7 @@
 mod append;
 mod changes;
 mod numbers;
+mod page;
 mod previews;
 mod reads;
 mod threads;

@@ -5,6 +5,7 @@
 //! every push. Each step of each task is a turn of its own.
 
 mod events;
+mod instructions;
 mod invited;
 
 use std::{

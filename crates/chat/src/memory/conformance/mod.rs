@@ -17,6 +17,7 @@ mod connection_store;
 mod deleted_channels;
 mod drafts;
 mod expiry_store;
+mod instructions;
 mod invitation_store;
 mod members;
 mod message_store;
@@ -94,6 +95,7 @@ where
     let laws: Vec<(&'static str, BoxFuture<'_, Outcome>)> = vec![
         ("an id leads to one channel at a time", Box::pin(bench.ids())),
         ("a channel that reuses an id has nothing of the one before", Box::pin(bench.names_taken_anew())),
+        ("instructions are read beside their channel", Box::pin(bench.instructions())),
         ("an append has its conditions", Box::pin(bench.appends())),
         ("a reply needs its question", Box::pin(bench.questions())),
         ("an append of a cached head meets no other incarnation", Box::pin(bench.cached_heads())),
