@@ -106,7 +106,7 @@ pub struct ConnectLimits {
 
 /// Time after which a `$connect` reads the memberships again: see the module. The rest of
 /// [`OPENING_SOCKET_DURATION`] is for the response.
-const SLOW_OPENING: Duration = Duration::from_millis(1_000);
+const SLOW_OPENING: Duration = Duration::from_secs(1);
 const _: () = assert!(SLOW_OPENING.as_millis() * 2 <= OPENING_SOCKET_DURATION.as_millis());
 
 /// Channels that a request names, as they are before the memberships are read.
@@ -203,28 +203,28 @@ where
             expires_at: now.plus(CONNECTION_DURATION).min(connect.token_expires_at),
         };
         let user = connection.user_id.clone();
-        let token = check_rate_limit(channels, clock, &user, &LimitedAction::Connect, limits.bucket);
+        let action = LimitedAction::Connect;
+        let token = check_rate_limit(channels, clock, &user, &action, limits.bucket);
         if let Err(refusal) = check_asked(&connect.asked, connection.allowed_channels.as_ref()) {
             // The request takes a token all the same.
             token.await?;
             return Err(refusal);
         }
-        let began = async {
+        let gathered = async {
             let limit = connection.allowed_channels.as_ref();
             // Registered first and counted after, so that concurrent connections all count each other.
             let (registered, found) =
-                join(async { Ok(connections.register_pending(&connection).await?) }, self.found(connect.asked, limit))
-                    .await;
+                join(connections.register_pending(&connection), self.found(connect.asked, limit)).await;
             registered?;
             let (found, began) = (found?, clock.monotonic());
             let room = self.require_room(&user, now, limits.connections);
             let (room, subscribed) = join(room, self.subscribed(&user, found)).await;
             room?;
-            Ok((subscribed?, began))
+            Ok::<_, ChatError>((subscribed?, began))
         };
         // On the heap: the compiler nests futures, and these are deep.
-        let (token, began) = join(Box::pin(token), Box::pin(began)).await;
-        let opened = match token.and(began) {
+        let (token, gathered) = join(Box::pin(token), Box::pin(gathered)).await;
+        let opened = match token.and(gathered) {
             Ok((subscribed, began)) => Box::pin(self.open(&mut connection, subscribed, began)).await,
             Err(refusal) => Err(refusal),
         };
@@ -238,7 +238,7 @@ where
     /// Opens a pending connection. `began` is a time of [`Clock::monotonic`] before the memberships were read.
     async fn open(&self, connection: &mut Connection, subscribed: Subscribed, began: Duration) -> Result<()> {
         let Self { channels, connections, clock, .. } = *self;
-        connection.channels = subscribed.channels.into_iter().collect();
+        connection.channels = subscribed.channels.iter().cloned().collect();
         connection.left_out = subscribed.left_out;
         let opened = connections.activate(connection, &subscribed.by_membership).await?;
         connection.channels = opened.ok_or(ChatError::ConnectionNotFound)?;
@@ -281,10 +281,10 @@ where
     async fn found(&self, asked: Asked, limit: Option<&BTreeSet<ChannelId>>) -> Result<Found> {
         match asked {
             Asked::Memberships => self.allowed(limit).await,
-            Asked::Channels(asked) => named(self.channels, distinct(asked)).await.map(Found::Named),
+            Asked::Channels(asked) => named(self.channels, &distinct(asked)).await.map(Found::Named),
             Asked::Keys(asked) => {
                 let ids = asked.iter().map(|key| key.channel_id.clone()).collect();
-                let found = named(self.channels, distinct(ids)).await?;
+                let found = named(self.channels, &distinct(ids)).await?;
                 // If an id was reused, it names another channel.
                 let is_same = |key: &ChannelKey| found.iter().any(|channel| channel.key() == *key);
                 if asked.iter().all(is_same) { Ok(Found::Named(found)) } else { Err(ChatError::ChannelNotFound) }
@@ -444,8 +444,8 @@ fn distinct(mut asked: Vec<ChannelId>) -> Vec<ChannelId> {
 }
 
 /// Returns the channels of these ids, if there are all of them.
-async fn named(channels: &impl ChannelStore, ids: Vec<ChannelId>) -> Result<Vec<Channel>> {
-    let found = channels.current_channels(&ids).await?;
+async fn named(channels: &impl ChannelStore, ids: &[ChannelId]) -> Result<Vec<Channel>> {
+    let found = channels.current_channels(ids).await?;
     if found.len() == ids.len() { Ok(found) } else { Err(ChatError::ChannelNotFound) }
 }
 
@@ -456,7 +456,7 @@ pub(crate) async fn readable(
     user: &UserId,
 ) -> Result<Vec<Access>> {
     check_number(&asked)?;
-    let found = named(channels, distinct(asked)).await?;
+    let found = named(channels, &distinct(asked)).await?;
     accesses(channels, found, user).await
 }
 
