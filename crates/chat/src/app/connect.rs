@@ -491,3 +491,6 @@ async fn require_named(channels: &impl ChannelStore, connection: &Connection, su
     let is_complete = found.len() == connection.channels.len() && members.len() == private.len();
     if is_complete && found.iter().all(is_readable) { Ok(()) } else { Err(ChatError::ChannelNotFound) }
 }
+
+#[cfg(test)]
+mod tests;
