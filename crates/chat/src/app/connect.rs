@@ -191,21 +191,22 @@ where
         Channels: RateLimiter,
     {
         let Self { channels, connections, clock, .. } = *self;
+        let Connect { connection_id, user_id, token_expires_at, asked, allowed_channels } = connect;
         let now = clock.now();
         let mut connection = Connection {
-            key: ConnectionKey { id: connect.connection_id, connected_at: now },
-            user_id: connect.user_id,
+            key: ConnectionKey { id: connection_id, connected_at: now },
+            user_id,
             channels: Vec::new(),
-            auto_subscribe: connect.asked == Asked::Memberships,
-            allowed_channels: connect.allowed_channels,
+            auto_subscribe: asked == Asked::Memberships,
+            allowed_channels,
             left_out: 0,
-            token_expires_at: connect.token_expires_at,
-            expires_at: now.plus(CONNECTION_DURATION).min(connect.token_expires_at),
+            token_expires_at,
+            expires_at: now.plus(CONNECTION_DURATION).min(token_expires_at),
         };
         let user = connection.user_id.clone();
         let action = LimitedAction::Connect;
         let token = check_rate_limit(channels, clock, &user, &action, limits.bucket);
-        if let Err(refusal) = check_asked(&connect.asked, connection.allowed_channels.as_ref()) {
+        if let Err(refusal) = check_asked(&asked, connection.allowed_channels.as_ref()) {
             // The request takes a token all the same.
             token.await?;
             return Err(refusal);
@@ -213,8 +214,7 @@ where
         let gathered = async {
             let limit = connection.allowed_channels.as_ref();
             // Registered first and counted after, so that concurrent connections all count each other.
-            let (registered, found) =
-                join(connections.register_pending(&connection), self.found(connect.asked, limit)).await;
+            let (registered, found) = join(connections.register_pending(&connection), self.found(asked, limit)).await;
             registered?;
             let (found, began) = (found?, clock.monotonic());
             let room = self.require_room(&user, now, limits.connections);
