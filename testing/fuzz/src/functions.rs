@@ -14,6 +14,7 @@ use bytes::Bytes;
 use chat::{
     app::{
         channels::{ChosenChannelIds, CreationRules},
+        connect::ConnectLimits,
         frame_budget::FrameBudgets,
         rate_limit::RateLimits,
     },
@@ -128,8 +129,7 @@ impl Functions {
                 sockets: sockets.clone(),
                 connections: connections.clone(),
                 verifier: tokens::verifier(),
-                bucket: UNLIMITED,
-                most: 1_000,
+                limits: ConnectLimits { bucket: UNLIMITED, connections: 1_000 },
                 token_in_url: true,
             },
             answer_frame: answer_frame::Handler { budgets: FrameBudgets::default(), sockets: sockets.clone() },

@@ -92,6 +92,11 @@ mutants! {
     /// The last owner may leave.
     LastOwnerUnchecked takes out LastOwner,
 
+    /// A connection is listed among its user's after the memberships are read.
+    PendingUnlisted takes out PendingListed,
+    /// A connection can be subscribed after its memberships are read.
+    PendingUnsubscribed takes out PendingSubscribed,
+
     /// A change does not record its pending ends.
     EndForgotten takes out PendingRecorded,
     /// A change does not write the gate.

@@ -274,8 +274,13 @@ fn connection_change(record: &EventRecord) -> Option<ConnectionChange> {
     let change = &record.change;
     let id = keys::of_connection(text(&change.keys, "pk")?)?;
     let connected_at = text(&change.new_image, "connected_at")?;
+    // No client has the socket of a pending connection.
+    if connection_items::is_pending(&change.new_image) {
+        return None;
+    }
     // An id that was used before may still have the item of its earlier connection.
-    let is_new = text(&change.old_image, "connected_at") != Some(connected_at);
+    let is_other = text(&change.old_image, "connected_at") != Some(connected_at);
+    let is_new = is_other || connection_items::is_pending(&change.old_image);
     let before = match change.old_image.get("left_out") {
         Some(serde_dynamo::AttributeValue::N(count)) => count.parse().unwrap_or_default(),
         _ => 0,
@@ -426,6 +431,8 @@ mod tests {
         let (first, later) = ("2027-01-15T08:00:00.000Z", "2027-01-15T09:00:00.000Z");
         let mut of_tenant = connection(first, 3);
         of_tenant["tenant"] = json!({ "S": "acme" });
+        let mut pending = connection(first, 0);
+        pending["opening"] = json!({ "BOOL": true });
         let mut renewed = connection(first, 0);
         renewed["token_expires_at"] = json!({ "S": "2027-01-15T11:00:00.000Z" });
         let records = [
@@ -438,6 +445,10 @@ mod tests {
             of_connection(6, "conn#a=", Some(&connection(first, 7)), &connection(first, 0)),
             // The id is used again, while the item of the first connection exists.
             of_connection(7, "conn#b=", Some(&of_tenant), &connection(later, 0)),
+            // A connection that is pending, gets a channel and is opened.
+            of_connection(10, "conn#d=", None, &pending),
+            of_connection(11, "conn#d=", Some(&pending), &pending),
+            of_connection(12, "conn#d=", Some(&pending), &connection(first, 2)),
             // No connection.
             of_connection(8, "user#bob", None, &connection(first, 0)),
             of_connection(9, "conn#c=", None, &json!({ "connected_at": { "S": "yesterday" } })),
@@ -455,6 +466,7 @@ mod tests {
         let expected = [
             vec![fact("1", "a=", None, true, 0), fact("4", "a=", None, false, 7)],
             vec![fact("2", "b=", Some("acme"), true, 3), fact("7", "b=", None, true, 0)],
+            vec![fact("12", "d=", None, true, 2)],
         ];
         assert_eq!(facts, expected);
         let opened = &told[0][0].connection;

@@ -12,10 +12,11 @@ use chat::{
         agent::{self, Agent, Budgets, built_in::BuiltInResponder},
         channel_lists::Filter,
         channel_messages::ChannelMessages,
-        connect::{Asked, Connect, Connector},
+        connect::{Asked, Connect, ConnectLimits, Connector},
         delivery::Delivery,
         edit::Edit,
         history::{PageRequest, Shown},
+        maintenance::{Finished, Maintenance},
         membership::Membership,
         read_mark::mark_read,
         send::{SendCache, SendMessage, SendResult, send},
@@ -35,12 +36,14 @@ use chat::{
     ports::{
         clock::Clock,
         draft_sink::DraftSink,
+        expiry_store::ExpiryStore,
         fan_out::{FanOut, PushBatch, Recipient},
         message_store::Selection,
         socket_gateway::{Pushed, SocketGateway},
     },
 };
 
+use chat_aws::{DynamoDeletedChannels, DynamoTenants};
 use serde_json::Value;
 
 use super::*;
@@ -191,7 +194,9 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     let (tables, calls) = Tables::new().await.counted();
     let connections = tables.connections();
     for number in 0..3 {
-        connections.activate(&connection(&format!("{number}="), 1, NOW), &BTreeSet::new()).await.unwrap();
+        let opened = connection(&format!("{number}="), 1, NOW);
+        connections.register_pending(&opened).await.unwrap();
+        connections.activate(&opened, &BTreeSet::new()).await.unwrap();
     }
     let channel = connection("x=", 1, NOW).channels.remove(0);
     calls.take();
@@ -228,8 +233,8 @@ fn messages_of<'a>(
     ChannelMessages { channels, messages, clock, change_duration: CHANGE_DURATION }
 }
 
-/// Opens a connection of a user.
-async fn open(tables: &Tables, user_id: &UserId, asked: Asked) {
+/// Opens a connection of a user, whose bucket is full at that time.
+async fn open(tables: &Tables, user_id: &UserId, asked: Asked, now: Timestamp) {
     let asked = Connect {
         connection_id: format!("{user_id}=").parse().unwrap(),
         user_id: user_id.clone(),
@@ -238,8 +243,8 @@ async fn open(tables: &Tables, user_id: &UserId, asked: Asked) {
         allowed_channels: None,
     };
     let (channels, connections) = (&tables.channels(), &tables.connections());
-    let connector = Connector { channels, connections, sockets: &Sockets::default(), clock: &At(NOW) };
-    connector.connect(asked, 20).await.unwrap();
+    let connector = Connector { channels, connections, sockets: &Sockets::default(), clock: &At(now) };
+    connector.connect(asked, ConnectLimits { bucket: WIDE, connections: 20 }).await.unwrap();
 }
 
 /// The operations that are less frequent than sends, in a public and in a private channel. Alice owns both, and bob is
@@ -267,7 +272,7 @@ async fn what_other_operations_cost_is_written_down() {
         tables.join(&channel, &member(id, "bob", MemberRole::Member)).await;
     }
     for name in [&alice, &bob, &carol] {
-        open(&tables, name, Asked::Memberships).await;
+        open(&tables, name, Asked::Memberships, NOW).await;
     }
     for (id, joins, by) in [("public", &carol, &carol), ("private", &carol, &alice)] {
         let channel = channel_id(id);
@@ -337,10 +342,23 @@ async fn what_other_operations_cost_is_written_down() {
     note("list_of_two_own_channels_with_unread_messages");
     assert_eq!(lists.public_channels(&caller, &Filter::default(), None, 50).await.unwrap().channels.len(), 1);
     note("list_of_one_public_channel_with_unread_messages");
-    open(&tables, &bob, Asked::Memberships).await;
+    let at = |seconds| Timestamp::from_secs(NOW.as_secs() + seconds);
+    let mut note = |case: &str| costs.insert(case.to_owned(), calls.cost().json_with_round_trips());
+    open(&tables, &bob, Asked::Memberships, at(1)).await;
     note("connect_to_two_memberships");
-    open(&tables, &bob, Asked::Channels(["public", "private"].map(channel_id).to_vec())).await;
+    open(&tables, &bob, Asked::Channels(["public", "private"].map(channel_id).to_vec()), at(2)).await;
     note("connect_to_two_named_channels");
+    let (_, found) = connections.find(&"bob=".parse().unwrap()).await.unwrap().unwrap();
+    assert!(connections.close_found(&found).await.unwrap());
+    note("disconnect_with_two_channels");
+    connections.worked_off(Timestamp::from_secs(NOW.as_secs() - 60)).await.unwrap();
+    calls.take();
+    let deleted = DynamoDeletedChannels::new(tables.client.clone(), "chat_events", "chat_channels");
+    let tenants = DynamoTenants { channels: channels.clone(), connections: connections.clone(), deleted };
+    let (expiry, ends) = (&tenants.connections, &tenants.deleted);
+    let maintenance = Maintenance { tenants: &tenants, expiry, ends, sockets: &sockets, clock: &clock };
+    assert_eq!(maintenance.run(Duration::from_secs(1)).await.unwrap(), Finished { closed: 0, ended: 0 });
+    note("idle_upkeep");
     let expected: serde_json::Map<String, Value> = costs.keys().map(|case| (case.clone(), documented(case))).collect();
     assert_eq!(costs, expected, "{}", serde_json::to_string_pretty(&costs).unwrap());
 }

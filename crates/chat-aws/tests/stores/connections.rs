@@ -19,8 +19,9 @@ fn none() -> BTreeSet<ChannelKey> {
 
 /// Activates a pending connection.
 async fn opened(tables: &Tables, connection: &Connection) {
-    tables.connections().register_pending(&connection.user_id, &announced(connection)).await.unwrap();
-    tables.connections().activate(connection, &none()).await.unwrap();
+    tables.connections().register_pending(connection).await.unwrap();
+    let channels = tables.connections().activate(connection, &none()).await.unwrap();
+    assert_eq!(channels.as_ref(), Some(&connection.channels));
 }
 
 #[tokio::test]
@@ -54,8 +55,12 @@ async fn live_connections_gain_and_lose_channels() {
     assert!(!subscribe(true).await, "the connection is removed");
     assert!(subscriptions(&tables, &channel, NOW).await.is_empty(), "no subscription remains");
 
-    connections.register_pending(&user("bob"), &of_user[0]).await.unwrap();
-    connections.remove_pending(&user("bob"), &of_user[0]).await.unwrap();
+    let before = tables.dump().await;
+    let other = Connection { user_id: user("bob"), ..connection("y=", 1, NOW) };
+    connections.register_pending(&other).await.unwrap();
+    assert!(connections.subscribe(&channel, &user("bob"), &announced(&other), true).await.unwrap());
+    connections.remove_pending(&user("bob"), &announced(&other)).await.unwrap();
+    assert_eq!(tables.dump().await, before);
     assert!(connections.connections_of(&user("bob"), NOW).await.unwrap().is_empty());
 }
 
@@ -98,6 +103,9 @@ async fn a_connection_opens_with_all_its_subscriptions_and_closes_with_them() {
     // More than one BatchWriteItem holds.
     let one = connection("x=", 60, NOW);
     let by_membership: BTreeSet<ChannelKey> = one.channels.iter().take(20).cloned().collect();
+    assert_eq!(connections.activate(&one, &by_membership).await.unwrap(), None, "it is not pending");
+    assert!(tables.dump().await.is_empty(), "no subscription remains");
+    connections.register_pending(&one).await.unwrap();
     connections.activate(&one, &by_membership).await.unwrap();
     assert_eq!(connections.connection(&one.key.id).await.unwrap(), Some(one.clone()));
     for channel in &one.channels {
@@ -202,14 +210,14 @@ async fn minutes_are_worked_off_from_the_last_one_on() {
     // Without a cursor, all minutes of sockets that API Gateway has not closed.
     assert_eq!(minutes(0).await, (-180, 0, 181));
     connections.worked_off(at(0)).await.unwrap();
-    assert_eq!(minutes(0).await, (-14, 0, 15));
-    assert_eq!(minutes(1).await, (-14, 1, 16));
+    assert_eq!(minutes(0).await, (-2, 0, 3));
+    assert_eq!(minutes(1).await, (-2, 1, 4));
     // The maintenance did not run for an hour, or for a day.
-    assert_eq!(minutes(60).await, (-14, 60, 75));
+    assert_eq!(minutes(60).await, (-2, 60, 63));
     assert_eq!(minutes(24 * 60).await, (24 * 60 - 180, 24 * 60, 181));
     connections.worked_off(at(60)).await.unwrap();
     connections.worked_off(at(30)).await.unwrap();
-    assert_eq!(minutes(60).await, (46, 60, 15), "the cursor never moves back");
+    assert_eq!(minutes(60).await, (58, 60, 3), "the cursor never moves back");
     // A clock behind the clock that wrote the cursor.
-    assert_eq!(minutes(50).await, (36, 50, 15));
+    assert_eq!(minutes(50).await, (48, 50, 3));
 }

@@ -83,6 +83,7 @@ async fn a_subscription_rests_on_a_membership_once_that_is_confirmed() {
     let connections = tables.connections();
     let channel = tables.channel("c", Visibility::Public).await;
     let stranger = Connection { channels: vec![key("c")], ..connection("x=", 0, NOW) };
+    connections.register_pending(&stranger).await.unwrap();
     connections.activate(&stranger, &BTreeSet::new()).await.unwrap();
     let admitted = async || connections.audience(&key("c"), NOW).await.unwrap().admitted();
     let before = admitted().await;

@@ -42,7 +42,7 @@ async fn a_renewal_reaches_everything_that_has_a_time() {
     let tables = Tables::new().await;
     let connections = tables.connections();
     let opened = connection("x=", 3, NOW);
-    connections.register_pending(&opened.user_id, &announced(&opened)).await.unwrap();
+    connections.register_pending(&opened).await.unwrap();
     connections.activate(&opened, &BTreeSet::new()).await.unwrap();
     let end = Timestamp::from_secs(LATER.as_secs() + 600);
     let limit = opened.channels.iter().map(|channel| channel.channel_id.clone()).collect();

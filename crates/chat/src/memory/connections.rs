@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use futures::future::{join, try_join, try_join3};
+
 use super::{Call, Hook, MemoryStore, Reading, Rule, State};
 use crate::{
     model::{
@@ -15,6 +17,7 @@ use crate::{
     },
     ports::{
         connection_store::{ConnectionStore, SubscriptionPage},
+        expiry_store::ExpiryStore,
         presence_store::PresenceStore,
         ticket_store::{Ticket, TicketStore},
     },
@@ -24,6 +27,30 @@ impl State {
     /// Returns the connection with this key.
     fn connection_of(&mut self, key: &ConnectionKey) -> Option<&mut Connection> {
         self.connections.get_mut(&key.id).filter(|connection| connection.key == *key)
+    }
+
+    fn list_of_user(&mut self, connection: &Connection) {
+        let own = self.user_connections.entry(connection.user_id.clone()).or_default();
+        own.insert(connection.key.id.clone(), UserConnection::from(connection));
+    }
+
+    /// Opens a pending connection with its channels. Returns all of its channels.
+    fn open(&mut self, connection: &Connection) -> Option<Vec<ChannelKey>> {
+        if self.lacks(Rule::PendingListed) {
+            self.list_of_user(connection);
+        }
+        if self.lacks(Rule::PendingSubscribed) {
+            let pending = Connection { channels: Vec::new(), ..connection.clone() };
+            self.connections.insert(pending.key.id.clone(), pending);
+        }
+        let open = self.connection_of(&connection.key)?;
+        open.left_out = connection.left_out;
+        for channel in &connection.channels {
+            if !open.channels.contains(channel) {
+                open.channels.push(channel.clone());
+            }
+        }
+        Some(open.channels.clone())
     }
 
     fn forget_of_user(&mut self, user: &UserId, key: &ConnectionKey) {
@@ -59,34 +86,61 @@ impl State {
 }
 
 impl<H: Hook> ConnectionStore for MemoryStore<H> {
-    async fn register_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
-        self.call(Call::Announce, |state| {
-            let own = state.user_connections.entry(user.clone()).or_default();
-            own.insert(connection.key.id.clone(), connection.clone());
-        })
-        .await
+    async fn register_pending(&self, connection: &Connection) -> Result<(), StoreError> {
+        let pending = Connection { channels: Vec::new(), left_out: 0, ..connection.clone() };
+        // One request, whose writes take effect one by one.
+        let of_user = self.call(Call::Announce, |state| {
+            if !state.lacks(Rule::PendingListed) {
+                state.list_of_user(&pending);
+            }
+        });
+        let itself = self.call(Call::Announce, |state| {
+            if !state.lacks(Rule::PendingSubscribed) {
+                state.connections.insert(pending.key.id.clone(), pending.clone());
+            }
+        });
+        try_join3(of_user, itself, self.list_end(&pending)).await?;
+        Ok(())
     }
 
     async fn remove_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
-        self.call(Call::Withdraw, |state| {
-            state.forget_of_user(user, &connection.key);
-        })
-        .await
+        let removed = self
+            .call(Call::Withdraw, |state| {
+                state.connection_of(&connection.key)?;
+                state.connections.remove(&connection.key.id)
+            })
+            .await?;
+        for channel in removed.into_iter().flat_map(|removed| removed.channels) {
+            self.call(Call::Withdraw, |state| state.remove_subscription(&channel, &connection.key)).await?;
+        }
+        self.remove_expiry_entry(connection.expires_at, &connection.key.id).await?;
+        self.call(Call::Withdraw, |state| state.forget_of_user(user, &connection.key)).await
     }
 
-    async fn activate(&self, connection: &Connection, by_membership: &BTreeSet<ChannelKey>) -> Result<(), StoreError> {
-        self.call(Call::Open, |state| {
-            state.connections.insert(connection.key.id.clone(), connection.clone());
-        })
-        .await?;
-        self.list_end(connection).await?;
+    async fn activate(
+        &self,
+        connection: &Connection,
+        by_membership: &BTreeSet<ChannelKey>,
+    ) -> Result<Option<Vec<ChannelKey>>, StoreError> {
+        let opened = self.call(Call::Open, |state| state.open(connection));
         let of_user = UserConnection::from(connection);
-        for channel in &connection.channels {
-            let member = by_membership.contains(channel);
-            let subscription = Subscription { member, ..of_user.subscription(&connection.user_id) };
-            self.call(Call::Open, |state| state.put_subscription(channel, subscription.clone())).await?;
+        let subscribed = async {
+            for channel in &connection.channels {
+                let member = by_membership.contains(channel);
+                let subscription = Subscription { member, ..of_user.subscription(&connection.user_id) };
+                self.call(Call::Open, |state| state.put_subscription(channel, subscription.clone())).await?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        let (opened, subscribed) = join(opened, subscribed).await;
+        if matches!(opened, Ok(Some(_))) && subscribed.is_ok() {
+            return opened;
         }
-        Ok(())
+        for channel in &connection.channels {
+            self.call(Call::Close, |state| state.remove_subscription(channel, &connection.key)).await?;
+        }
+        subscribed?;
+        opened
     }
 
     async fn renew(&self, connection: &Connection) -> Result<Option<Vec<ChannelKey>>, StoreError> {
@@ -140,15 +194,21 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
     }
 
     async fn close(&self, connection: &ConnectionKey) -> Result<bool, StoreError> {
-        let found = self.connection(&connection.id).await?.filter(|found| found.key == *connection);
-        let Some(found) = found else { return Ok(false) };
-        self.call(Call::Close, |state| {
+        match self.connection(&connection.id).await?.filter(|found| found.key == *connection) {
+            Some(found) => self.close_found(&found).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn close_found(&self, found: &Connection) -> Result<bool, StoreError> {
+        let connection = &found.key;
+        let subscriptions = self.call(Call::Close, |state| {
             for channel in &found.channels {
                 state.remove_subscription(channel, connection);
             }
-        })
-        .await?;
-        self.call(Call::Close, |state| state.forget_of_user(&found.user_id, connection)).await?;
+        });
+        let of_user = self.call(Call::Close, |state| state.forget_of_user(&found.user_id, connection));
+        try_join(subscriptions, of_user).await?;
         let last = self
             .call(Call::Close, |state| {
                 state.connection_of(connection)?;

@@ -37,6 +37,7 @@ calls! {
     Create "create" false,
     Creation "creation" true,
     Channel "channel" true,
+    CurrentChannels "current_channels" true,
     Update "update" false,
     Delete "delete" false,
     PublicChannels "public_channels" true,

@@ -74,6 +74,10 @@ pub enum Rule {
     ChannelsCounted,
     /// A connection gets first the channels that its user chose.
     ChosenFirst,
+    /// A pending connection is among those of its user.
+    PendingListed,
+    /// A pending connection can be subscribed.
+    PendingSubscribed,
 }
 
 /// Set of removed rules.

@@ -21,28 +21,30 @@ pub struct SubscriptionPage {
 
 /// Store of connections and subscriptions. All reads are strongly consistent.
 pub trait ConnectionStore: Send + Sync {
-    /// Adds a connection to those of its user, before the user's memberships are read. A function that ends a
-    /// membership from then on finds the connection.
-    fn register_pending(
-        &self,
-        user: &UserId,
-        connection: &UserConnection,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Stores a connection without channels, before the user's memberships are read. It is pending until
+    /// [`ConnectionStore::activate`]. A function that ends a membership from then on finds it among the connections of
+    /// its user. A function that begins a membership from then on subscribes it.
+    fn register_pending(&self, connection: &Connection) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes a pending connection that is not to be opened.
+    /// Removes a pending connection that is not to be opened, and the subscriptions that others have added to it. The
+    /// connection goes first: from then on none can be added.
     fn remove_pending(
         &self,
         user: &UserId,
         connection: &UserConnection,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Stores a pending connection as open, and then its subscriptions. In this order an interrupted call leaves only
-    /// subscriptions that the connection names. Subscriptions to `by_membership` rest on memberships.
+    /// Opens a pending connection: adds the channels of `connection` to those that others have added, and stores its
+    /// subscriptions and `left_out`. Subscriptions to `by_membership` rest on memberships. Condition: the connection
+    /// still has this key. Returns all of its channels, or `None` if there is no such connection.
+    ///
+    /// The connection and its subscriptions are stored side by side. An interrupted call may leave subscriptions that
+    /// the connection does not name: the next push to its socket removes each, or it expires.
     fn activate(
         &self,
         connection: &Connection,
         by_membership: &BTreeSet<ChannelKey>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<Vec<ChannelKey>>, StoreError>> + Send;
 
     /// Writes the times and the allowed channels of a connection whose token was renewed, everywhere they are stored.
     /// Condition: the connection still has this key. Returns its channels, or `None` if there is no such connection.
@@ -68,6 +70,10 @@ pub trait ConnectionStore: Send + Sync {
     /// Removes the subscriptions of a connection and then the connection, if they still have this key. In this order a
     /// repeated call finds an interrupted one. Returns `false` if there was no such connection.
     fn close(&self, connection: &ConnectionKey) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Does the same as [`ConnectionStore::close`] with a connection that the caller has read. Channels that were added
+    /// after that are removed too.
+    fn close_found(&self, found: &Connection) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Returns the subscriptions of a channel, and its gate. Leaves out those that have expired by `now`.
     fn audience(

@@ -13,13 +13,14 @@ use std::{
 use chat::{
     app::{
         channel_lists::Filter,
-        connect::{Asked, Connect, Renewal},
+        connect::{Asked, Connect, ConnectLimits, Renewal},
         tickets::{issue, redeem},
     },
     model::{
         access,
         error::ChatError,
         id::{ChannelId, ConnectionId, UserId},
+        token_bucket::Bucket,
     },
     ports::{connection_store::ConnectionStore, ticket_store::Ticket},
 };
@@ -35,6 +36,10 @@ use crate::{
     tables::{ClientView, Socket},
     world::{LOUNGE, MEMBER, PRIVATE, STRANGER, World, channel, user},
 };
+
+/// Limits of connections that no client reaches.
+const CONNECT_LIMITS: ConnectLimits =
+    ConnectLimits { bucket: Bucket { every: Duration::from_millis(1), burst: 1_000 }, connections: 20 };
 
 /// Maximum repeated requests for a channel that is not found.
 const PATIENCE: u32 = 5;
@@ -163,7 +168,7 @@ impl Client {
         let connected = request(&self.world, self.caller(), |node| async move {
             let token_expires_at = node.deadline(3_600);
             let asked = Connect { connection_id, user_id, token_expires_at, asked, allowed_channels: None };
-            node.connector().connect(asked, 20).await
+            node.connector().connect(asked, CONNECT_LIMITS).await
         })
         .await
         .1;

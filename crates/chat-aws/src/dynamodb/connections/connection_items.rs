@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_dynamodb::types::ReturnValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use chat::model::{
     connection::{Connection, ConnectionKey},
     error::StoreError,
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{AS_CONNECTED, DynamoConnections, updated};
 use crate::dynamodb::{
     expiry::{end_of, kept_until},
-    item::{Item, attribute, n, read, s},
+    item::{Item, attribute, n, read, s, write},
     keys,
 };
 
@@ -34,6 +34,9 @@ pub(super) struct ConnectionItem {
     pub(super) follows: bool,
     #[serde(default)]
     pub(super) left_out: usize,
+    /// The connection is pending.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) opening: bool,
     pub(super) connected_at: Timestamp,
     pub(super) token_expires_at: Timestamp,
     pub(super) expires_at: i64,
@@ -72,7 +75,67 @@ pub(crate) fn of_image(
     Ok((item.tenant.take(), item.connection(id)))
 }
 
+/// Returns whether an image of a connection's item is that of a pending connection.
+pub(crate) fn is_pending(image: &serde_dynamo::Item) -> bool {
+    matches!(image.get("opening"), Some(serde_dynamo::AttributeValue::Bool(true)))
+}
+
 impl DynamoConnections {
+    /// Returns the items of a pending connection: its own, which has no channels, and the one among its user's.
+    pub(super) fn pending_items(&self, connection: &Connection) -> Result<[Item; 2], StoreError> {
+        let ConnectionKey { id, connected_at } = &connection.key;
+        let mut own = write(
+            "PutItem",
+            ConnectionItem {
+                user_id: connection.user_id.clone(),
+                tenant: self.tenant.clone(),
+                limited_to: connection.allowed_channels.clone(),
+                channels: Vec::new(),
+                follows: connection.auto_subscribe,
+                left_out: 0,
+                opening: true,
+                connected_at: *connected_at,
+                token_expires_at: connection.token_expires_at,
+                expires_at: kept_until(connection.expires_at),
+            },
+        )?;
+        own.extend(keys::connection(id));
+        let mut of_user = write(
+            "PutItem",
+            UserConnectionItem {
+                follows: connection.auto_subscribe,
+                limited_to: connection.allowed_channels.clone(),
+                connected_at: *connected_at,
+                expires_at: kept_until(connection.expires_at),
+            },
+        )?;
+        of_user.extend(self.keys.user_connection(&connection.user_id, id));
+        Ok([own, of_user])
+    }
+
+    /// Adds the channels of a connection to its item, with `left_out`, and ends its opening. Returns all of its
+    /// channels, or `None` if there is no such connection.
+    pub(super) async fn open_item(&self, connection: &Connection) -> Result<Option<Vec<ChannelKey>>, StoreError> {
+        let mut expression = "SET left_out = :left_out REMOVE opening".to_owned();
+        let mut values = Item::from([
+            (":left_out".to_owned(), n(connection.left_out)),
+            (":connected_at".to_owned(), s(connection.key.connected_at.to_string())),
+        ]);
+        if !connection.channels.is_empty() {
+            expression.push_str(" ADD channels :channels");
+            let channels = connection.channels.iter().map(ToString::to_string).collect();
+            values.insert(":channels".to_owned(), AttributeValue::Ss(channels));
+        }
+        let update = self
+            .update(keys::connection(&connection.key.id))
+            .update_expression(expression)
+            .condition_expression(AS_CONNECTED)
+            .set_expression_attribute_values(Some(values))
+            .return_values(ReturnValue::AllNew);
+        let Some(item) = updated(update).await?.and_then(|updated| updated.attributes) else { return Ok(None) };
+        Ok(Some(read::<ConnectionItem>("UpdateItem", item)?.channels))
+    }
+
     pub(super) async fn connection_item(&self, id: &ConnectionId) -> Result<Option<ConnectionItem>, StoreError> {
         self.get(keys::connection(id)).await?.map(|item| read("GetItem", item)).transpose()
     }

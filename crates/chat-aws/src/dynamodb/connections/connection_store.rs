@@ -12,9 +12,15 @@ use chat::{
         limits::CHANNELS_PER_CONNECTION,
         time::Timestamp,
     },
-    ports::connection_store::{ConnectionStore, SubscriptionPage},
+    ports::{
+        connection_store::{ConnectionStore, SubscriptionPage},
+        expiry_store::ExpiryStore,
+    },
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::{
+    StreamExt, TryStreamExt,
+    future::{join, try_join, try_join3},
+};
 use telemetry::metrics;
 
 use super::{
@@ -27,7 +33,7 @@ use crate::{
     dynamodb::{
         batch,
         expiry::{end_of, kept_until},
-        item::{Item, n, read, s, write},
+        item::{Item, n, read, s},
         keys,
         transaction::{OPERATION, Part, Ran, Transaction, Write},
     },
@@ -38,51 +44,45 @@ use crate::{
 const SUBSCRIBE_ATTEMPTS: usize = 4;
 
 impl ConnectionStore for DynamoConnections {
-    async fn register_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
-        let fields = UserConnectionItem {
-            follows: connection.auto_subscribe,
-            limited_to: connection.allowed_channels.clone(),
-            connected_at: connection.key.connected_at,
-            expires_at: kept_until(connection.expires_at),
-        };
-        let mut item = write("PutItem", fields)?;
-        item.extend(self.keys.user_connection(user, &connection.key.id));
-        self.put(item).await
+    async fn register_pending(&self, connection: &Connection) -> Result<(), StoreError> {
+        let items = self.pending_items(connection)?.into_iter().chain(Self::end_item(connection));
+        batch::write(&self.client, &self.table, items.map(batch::put).collect::<Result<_, _>>()?).await
     }
 
     async fn remove_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
-        let key = self.keys.user_connection(user, &connection.key.id);
-        self.delete(key, connection.key.connected_at).await?;
+        let ConnectionKey { id, connected_at } = &connection.key;
+        let removed = self.delete(keys::connection(id), *connected_at).await?;
+        let channels = removed.map(|item| read::<ConnectionItem>("DeleteItem", item)).transpose()?;
+        let channels = channels.map(|item| item.channels).unwrap_or_default();
+        try_join3(
+            self.delete_subscriptions(&channels, &connection.key),
+            self.delete(self.keys.user_connection(user, id), *connected_at),
+            self.remove_expiry_entry(connection.expires_at, id),
+        )
+        .await?;
         Ok(())
     }
 
-    async fn activate(&self, connection: &Connection, by_membership: &BTreeSet<ChannelKey>) -> Result<(), StoreError> {
-        let fields = ConnectionItem {
-            user_id: connection.user_id.clone(),
-            tenant: self.tenant.clone(),
-            limited_to: connection.allowed_channels.clone(),
-            channels: Vec::new(),
-            follows: connection.auto_subscribe,
-            left_out: connection.left_out,
-            connected_at: connection.key.connected_at,
-            token_expires_at: connection.token_expires_at,
-            expires_at: kept_until(connection.expires_at),
-        };
-        let mut item = write("PutItem", fields)?;
-        item.extend(keys::connection(&connection.key.id));
-        if !connection.channels.is_empty() {
-            let channels = connection.channels.iter().map(ToString::to_string).collect();
-            item.insert("channels".to_owned(), AttributeValue::Ss(channels));
-        }
-        self.put(item).await?;
-        self.list_end(connection).await?;
+    async fn activate(
+        &self,
+        connection: &Connection,
+        by_membership: &BTreeSet<ChannelKey>,
+    ) -> Result<Option<Vec<ChannelKey>>, StoreError> {
         let of_user = UserConnection::from(connection);
         let subscriptions = connection.channels.iter().map(|channel| {
             let member = by_membership.contains(channel);
             let subscription = Subscription { member, ..of_user.subscription(&connection.user_id) };
             batch::put(self.subscription_item(channel, subscription)?)
         });
-        batch::write(&self.client, &self.table, subscriptions.collect::<Result<_, _>>()?).await
+        let subscriptions = subscriptions.collect::<Result<_, _>>()?;
+        let subscribing = batch::write(&self.client, &self.table, subscriptions);
+        let (opened, subscribed) = join(self.open_item(connection), subscribing).await;
+        if matches!(opened, Ok(Some(_))) && subscribed.is_ok() {
+            return opened;
+        }
+        self.delete_subscriptions(&connection.channels, &connection.key).await?;
+        subscribed?;
+        opened
     }
 
     async fn renew(&self, connection: &Connection) -> Result<Option<Vec<ChannelKey>>, StoreError> {
@@ -128,12 +128,16 @@ impl ConnectionStore for DynamoConnections {
     }
 
     async fn close(&self, connection: &ConnectionKey) -> Result<bool, StoreError> {
-        let ConnectionKey { id, connected_at } = connection;
-        let Some(found) = self.connection(id).await?.filter(|found| found.key == *connection) else {
-            return Ok(false);
-        };
-        self.delete_subscriptions(&found.channels, connection).await?;
-        self.delete(self.keys.user_connection(&found.user_id, id), *connected_at).await?;
+        match self.connection(&connection.id).await?.filter(|found| found.key == *connection) {
+            Some(found) => self.close_found(&found).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn close_found(&self, found: &Connection) -> Result<bool, StoreError> {
+        let ConnectionKey { id, connected_at } = &found.key;
+        let of_user = self.delete(self.keys.user_connection(&found.user_id, id), *connected_at);
+        try_join(self.delete_subscriptions(&found.channels, &found.key), of_user).await?;
         let closed = self.delete(keys::connection(id), *connected_at).await?;
         // The first to close it counts it: the handler of `$disconnect`, a push, or the maintenance.
         metrics::count(&metrics::CONNECTIONS_CLOSED, usize::from(closed.is_some()));
@@ -141,7 +145,7 @@ impl ConnectionStore for DynamoConnections {
         // Subscriptions that were added after the connection was read. None can be added after this point.
         let last = read::<ConnectionItem>("DeleteItem", item)?.channels;
         let added = last.iter().filter(|channel| !found.channels.contains(channel));
-        self.delete_subscriptions(added, connection).await?;
+        self.delete_subscriptions(added, &found.key).await?;
         Ok(true)
     }
 

@@ -37,7 +37,7 @@
 //!
 //! | key | item |
 //! | --- | --- |
-//! | `conn#<connection>` / `meta` | a connection |
+//! | `conn#<connection>` / `meta` | a connection; `opening` if it is pending |
 //! | `user#<user>` / `conn#<connection>` | the same connection among those of its user |
 //! | `chan#<key>` / `a-gate` | the channel's gate; it sorts before the other items |
 //! | `chan#<key>` / `blocked#<user>` | a user whom the gate refuses; it sorts before the subscriptions |

@@ -28,7 +28,7 @@ use crate::{
         fan_out::{FanOut, PushBatch},
         socket_gateway::Pushed,
     },
-    testing::{PausedClock, TestStore, created, key},
+    testing::{CONNECT_LIMITS, PausedClock, TestStore, created, key},
 };
 
 const CHANNEL: &str = "c";
@@ -103,7 +103,7 @@ impl World {
         let id = request.connection_id.clone();
         let connector =
             Connector { channels: &self.store, connections: &self.store, sockets: self, clock: &self.clock };
-        if connector.connect(request, 20).await.is_ok() {
+        if connector.connect(request, CONNECT_LIMITS).await.is_ok() {
             self.step(|sockets| sockets.open.insert(id)).await;
         }
     }

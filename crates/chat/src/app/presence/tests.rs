@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     model::{
         channel::Visibility,
-        connection::{Connection, ConnectionKey, UserConnection},
+        connection::{Connection, ConnectionKey},
         id::ConnectionId,
     },
     ports::{fan_out::PushBatch, socket_gateway::Pushed},
@@ -55,7 +55,7 @@ async fn a_socket_in_its_handshake_is_there_and_one_that_has_vanished_is_forgott
             token_expires_at: ends_at,
             expires_at: ends_at,
         };
-        store.register_pending(&connection.user_id, &UserConnection::from(&connection)).await.unwrap();
+        store.register_pending(&connection).await.unwrap();
         store.activate(&connection, &[].into()).await.unwrap();
     }
     let (channel, caller) = ("c".parse().unwrap(), "dora".parse().unwrap());
@@ -151,6 +151,7 @@ impl Room {
             token_expires_at: ends_at,
             expires_at: ends_at,
         };
+        self.store.register_pending(&connection).await.unwrap();
         self.store.activate(&connection, &[].into()).await.unwrap();
     }
 

@@ -53,6 +53,8 @@ where
             "an id that became free"
         );
         require_eq!(store.channel(&first.channel_id).await?, Some(second.clone()), "the second channel");
+        let current = store.current_channels(&[second.channel_id.clone(), id("ids-none")?]).await?;
+        require_eq!(current, vec![second.clone()], "the channels that some ids lead to");
         let found = store.creation(&second.key(), &other.user_id, &creation.key).await?;
         require_eq!(found, Some(creation), "what it was created with");
         Ok(())

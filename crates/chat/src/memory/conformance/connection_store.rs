@@ -69,11 +69,41 @@ where
         require_eq!(self.listeners(&key, self.now).await?, vec![], "the subscriptions after its end");
         require!(!connections.subscribe(&key, &user, &of_user, true).await?, "what is closed was subscribed");
         require_eq!(self.listeners(&key, self.now).await?, vec![], "the subscriptions of what is closed");
-        let announced = UserConnection { key: ConnectionKey { id: id("conn2=")?, ..this }, ..of_user };
-        connections.register_pending(&user, &announced).await?;
-        require_eq!(connections.connections_of(&user, self.now).await?, vec![announced.clone()], "what was announced");
-        connections.remove_pending(&user, &announced).await?;
-        require_eq!(connections.connections_of(&user, self.now).await?, vec![], "what was withdrawn");
+        Ok(())
+    }
+
+    pub(super) async fn pending_connections(&self) -> Outcome {
+        let connections = self.ports.connections;
+        let (named, _) = self.channel("pending-named", Visibility::Public).await?;
+        let (joined, _) = self.channel("pending-joined", Visibility::Public).await?;
+        let mut pending = self.connection("pend1=", "petra", &[&named])?;
+        let (this, user, of_user) = (pending.key.clone(), pending.user_id.clone(), UserConnection::from(&pending));
+        require_eq!(connections.activate(&pending, &BTreeSet::new()).await?, None, "what was not registered");
+        require_eq!(self.listeners(&named.key(), self.now).await?, vec![], "subscriptions of what was not registered");
+        connections.register_pending(&pending).await?;
+        require_eq!(connections.connections_of(&user, self.now).await?, vec![of_user.clone()], "what is pending");
+        require_eq!(self.listeners(&named.key(), self.now).await?, vec![], "subscriptions of what is pending");
+        require!(connections.subscribe(&joined.key(), &user, &of_user, true).await?, "it was not subscribed");
+        // Another connection has the same id.
+        let another = ConnectionKey { connected_at: self.later(Duration::from_secs(1)), ..this.clone() };
+        connections.remove_pending(&user, &UserConnection { key: another.clone(), ..of_user.clone() }).await?;
+        let other = Connection { key: another, ..pending.clone() };
+        require_eq!(connections.activate(&other, &BTreeSet::new()).await?, None, "another connection");
+        pending.left_out = 3;
+        let opened = connections.activate(&pending, &BTreeSet::new()).await?;
+        let channels: BTreeSet<ChannelKey> = opened.into_iter().flatten().collect();
+        require_eq!(channels, BTreeSet::from([named.key(), joined.key()]), "its own channels and those of others");
+        let found = connections.connection(&this.id).await?.map(|found| (found.channels.len(), found.left_out));
+        require_eq!(found, Some((2, 3)), "the opened connection");
+        let as_reader = Subscription { member: false, ..of_user.subscription(&user) };
+        require_eq!(self.listeners(&named.key(), self.now).await?, vec![as_reader], "a subscription by name");
+        connections.remove_pending(&user, &of_user).await?;
+        require_eq!(connections.connection(&this.id).await?, None, "what was withdrawn");
+        require_eq!(connections.connections_of(&user, self.now).await?, vec![], "the user's after that");
+        require!(!connections.expired_in_minute(pending.expires_at).await?.contains(&this.id), "its entry");
+        for channel in [named.key(), joined.key()] {
+            require_eq!(self.listeners(&channel, self.now).await?, vec![], "subscriptions of what was withdrawn");
+        }
         Ok(())
     }
 
@@ -169,7 +199,7 @@ where
                 connection.expires_at = self.later(Duration::from_mins(1));
             }
             let by_membership = if user == "rita" { BTreeSet::from([key.clone()]) } else { BTreeSet::new() };
-            connections.register_pending(&connection.user_id, &UserConnection::from(&connection)).await?;
+            connections.register_pending(&connection).await?;
             connections.activate(&connection, &by_membership).await?;
             names.push(connection.key.id.to_string());
         }

@@ -117,6 +117,7 @@ where
         ("a change has a record until it expires", Box::pin(bench.change_records())),
         ("a channel that reuses an id counts its changes from 1", Box::pin(bench.changes_counted_anew())),
         ("a connection is identified by its id and its time of connecting", Box::pin(bench.connections())),
+        ("a connection is pending until it is opened or withdrawn", Box::pin(bench.pending_connections())),
         ("a renewal applies to later subscriptions", Box::pin(bench.renewals())),
         ("a subscription needs an open connection with room", Box::pin(bench.subscriptions())),
         ("an audience is read with its gate, in pages", Box::pin(bench.audiences())),
