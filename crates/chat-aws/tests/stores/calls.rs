@@ -13,7 +13,7 @@ use chat::{
         channel_lists::Filter,
         channel_messages::ChannelMessages,
         connect::{Asked, Connect, Connector},
-        delivery::Delivery,
+        delivery::{Delivery, Reach},
         edit::Edit,
         history::{PageRequest, Shown},
         membership::Membership,
@@ -25,7 +25,7 @@ use chat::{
         draft::Delta,
         error::{ChatError, StoreError},
         invitation::Addition,
-        limits::CHANGE_DURATION,
+        limits::{CHANGE_DURATION, DELIVERY_RATE},
         message::{Change, MessageEvent, NewMessage},
         message_ref::MessageRef,
         push_report::PushReport,
@@ -205,7 +205,7 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     };
     let event = |seq| MessageEvent::of(Change::Created, stored("c000", seq));
     let events: Vec<MessageEvent> = (1..=10).map(event).collect();
-    let outcome = delivery.deliver(&channel, &events, 200).await.unwrap();
+    let outcome = delivery.deliver(&channel, &events, Reach { threshold: 200, rate: DELIVERY_RATE }).await.unwrap();
     assert_eq!(outcome, PushReport { delivered: 3, ..PushReport::default() });
     assert_eq!(json!(calls.take()), documented("delivery_of_a_batch"));
     assert_eq!(sockets.0.load(Ordering::Relaxed), 3, "ten messages of one channel share a frame");

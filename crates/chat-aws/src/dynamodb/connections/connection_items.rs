@@ -8,7 +8,6 @@ use chat::model::{
     connection::{Connection, ConnectionKey},
     error::StoreError,
     id::{ChannelId, ConnectionId, TenantId, UserId},
-    incarnation::ChannelKey,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -17,7 +16,7 @@ use super::{AS_CONNECTED, DynamoConnections, updated};
 use crate::dynamodb::{
     expiry::{end_of, kept_until},
     item::{Item, attribute, n, read, s},
-    keys,
+    keys::{self, Place},
 };
 
 #[derive(Serialize, Deserialize)]
@@ -27,9 +26,9 @@ pub(super) struct ConnectionItem {
     pub(super) tenant: Option<TenantId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) limited_to: Option<BTreeSet<ChannelId>>,
-    /// A string set, which is written separately because DynamoDB has no empty sets.
+    /// The places of the subscriptions: a string set, which is written separately because DynamoDB has no empty sets.
     #[serde(default, skip_serializing)]
-    pub(super) channels: Vec<ChannelKey>,
+    pub(super) channels: Vec<Place>,
     #[serde(default)]
     pub(super) follows: bool,
     #[serde(default)]
@@ -53,7 +52,7 @@ impl ConnectionItem {
         Connection {
             key: ConnectionKey { id, connected_at: self.connected_at },
             user_id: self.user_id,
-            channels: self.channels,
+            channels: self.channels.into_iter().map(|place| place.channel).collect(),
             auto_subscribe: self.follows,
             allowed_channels: self.limited_to,
             left_out: self.left_out,

@@ -2,24 +2,24 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat::model::{
-    connection::{Audience, ConnectionKey, Subscription, UserConnection},
+    connection::{Audience, Connection, ConnectionKey, Subscription, UserConnection},
     error::StoreError,
     id::UserId,
-    incarnation::ChannelKey,
     limits::CHANNELS_PER_CONNECTION,
+    parts::Parts,
     time::Timestamp,
 };
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::{AS_CONNECTED, DynamoConnections, WRITES_AT_ONCE};
+use super::{AS_CONNECTED, DynamoConnections, WRITES_AT_ONCE, places, updated};
 use crate::{
     dynamodb::{
         expiry::{end_of, kept_until},
         gate,
         item::{Item, attribute, n, read, s, text, write},
-        keys::{self, AudienceSort},
-        transaction::{OPERATION, Write},
+        keys::{self, AudienceSort, Place},
+        transaction::{OPERATION, Part, Ran, Transaction, Write},
     },
     sdk::decode_error,
 };
@@ -34,31 +34,32 @@ pub(super) struct SubscriptionItem {
 }
 
 impl DynamoConnections {
-    pub(super) fn subscription_item(
-        &self,
-        channel: &ChannelKey,
-        subscription: Subscription,
-    ) -> Result<Item, StoreError> {
+    pub(super) fn subscription_item(&self, place: &Place, subscription: Subscription) -> Result<Item, StoreError> {
         let Subscription { connection, user_id, expires_at, member } = subscription;
         let ConnectionKey { id, connected_at } = connection;
         let fields = SubscriptionItem { user_id, connected_at, expires_at: kept_until(expires_at), member };
         let mut item = write("PutItem", fields)?;
-        item.extend(self.keys.subscription(channel, &id));
+        item.extend(self.keys.subscription(place, &id));
         Ok(item)
     }
 
-    /// Adds a channel to the set of a connection, on condition that the connection is as read and has room.
-    pub(super) fn add_channel(&self, channel: &ChannelKey, connection: &UserConnection) -> Result<Write, StoreError> {
-        let update = Write::update(&self.table, keys::connection(&connection.key.id), "ADD channels :channels")
+    /// Adds the place of a subscription to the set of a connection, on condition that the connection is as read and has
+    /// room, and that it has no subscription to the channel in another place.
+    pub(super) fn add_channel(&self, place: &Place, connection: &UserConnection) -> Result<Write, StoreError> {
+        let mut update = Write::update(&self.table, keys::connection(&connection.key.id), "ADD channels :channels")
             .when(AS_CONNECTED)
             .when("expires_at = :expires_at")
             .when("attribute_not_exists(channels) OR size(channels) < :most OR contains(channels, :channel)")
             .value("connected_at", s(connection.key.connected_at.to_string()))
             .value("expires_at", n(kept_until(connection.expires_at)))
-            .value("channels", AttributeValue::Ss(vec![channel.to_string()]))
+            .value("channels", AttributeValue::Ss(vec![place.to_string()]))
             .value("most", n(CHANNELS_PER_CONNECTION))
-            .value("channel", s(channel.to_string()))
+            .value("channel", s(place.to_string()))
             .showing_old();
+        for part in Parts::possible_of(&connection.key.id).into_iter().filter(|part| *part != place.part) {
+            let (name, other) = (format!("part{part}"), Place { part, ..place.clone() });
+            update = update.when(&format!("NOT contains(channels, :{name})")).value(&name, s(other.to_string()));
+        }
         Ok(match &connection.allowed_channels {
             Some(limit) => update.when("limited_to = :limited_to").value("limited_to", attribute(OPERATION, limit)?),
             None => update.when("attribute_not_exists(limited_to)"),
@@ -67,11 +68,10 @@ impl DynamoConnections {
 
     pub(super) async fn delete_subscriptions(
         &self,
-        channels: impl IntoIterator<Item = &ChannelKey>,
+        places: impl IntoIterator<Item = &Place>,
         connection: &ConnectionKey,
     ) -> Result<(), StoreError> {
-        let keys: Vec<Item> =
-            channels.into_iter().map(|channel| self.keys.subscription(channel, &connection.id)).collect();
+        let keys: Vec<Item> = places.into_iter().map(|place| self.keys.subscription(place, &connection.id)).collect();
         futures::stream::iter(keys)
             .map(async |key| self.delete(key, connection.connected_at).await.map(|_| ()))
             .buffer_unordered(WRITES_AT_ONCE)
@@ -80,12 +80,60 @@ impl DynamoConnections {
     }
 }
 
-/// Adds the items of an audience's partition to `audience`.
-pub(super) fn read_audience(items: Vec<Item>, audience: &mut Audience) -> Result<(), StoreError> {
+impl DynamoConnections {
+    /// Writes a renewed token to the copies of its user and of its subscriptions.
+    pub(super) async fn renew_copies(&self, connection: &Connection, places: &[Place]) -> Result<(), StoreError> {
+        let (id, user_id) = (&connection.key.id, &connection.user_id);
+        self.renew_item(self.keys.user_connection(user_id, id), connection, false).await?;
+        let keys: Vec<Item> = places.iter().map(|place| self.keys.subscription(place, id)).collect();
+        futures::stream::iter(keys)
+            .map(async |key| self.renew_item(key, connection, false).await)
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
+        Ok(())
+    }
+
+    /// Makes the subscription in a place rest on a membership. Returns `false` if there is none.
+    pub(super) async fn confirm_at(&self, place: &Place, connection: &ConnectionKey) -> Result<bool, StoreError> {
+        let update = self
+            .update(self.keys.subscription(place, &connection.id))
+            .update_expression("SET #member = :yes")
+            .condition_expression(AS_CONNECTED)
+            .expression_attribute_names("#member", "member")
+            .expression_attribute_values(":yes", AttributeValue::Bool(true))
+            .expression_attribute_values(":connected_at", s(connection.connected_at.to_string()));
+        Ok(updated(update).await?.is_some())
+    }
+
+    /// Removes the subscription in a place. Returns `false` if there is none.
+    pub(super) async fn unsubscribe_at(&self, place: &Place, connection: &ConnectionKey) -> Result<bool, StoreError> {
+        let connected_at = s(connection.connected_at.to_string());
+        let subscription = self.keys.subscription(place, &connection.id);
+        let mut transaction = Transaction::default();
+        let delete = Write::delete(&self.table, subscription.clone()).when(AS_CONNECTED);
+        transaction.add(Part::Subscription, delete.value("connected_at", connected_at.clone()))?;
+        let update = Write::update(&self.table, keys::connection(&connection.id), "DELETE channels :channels")
+            .when(AS_CONNECTED)
+            .value("connected_at", connected_at)
+            .value("channels", AttributeValue::Ss(vec![place.to_string()]));
+        transaction.add(Part::Connection, update)?;
+        match transaction.run(&self.client).await? {
+            Ran::Done => Ok(true),
+            Ran::Refused(refused) if refused.is_of(Part::Subscription) => Ok(false),
+            // The subscription is the only item of the connection.
+            Ran::Refused(_) => Ok(self.delete(subscription, connection.connected_at).await?.is_some()),
+        }
+    }
+}
+
+/// Adds the items of an audience's partition to `audience`. Sets `parts` if their number is among the items.
+pub(super) fn read_audience(items: Vec<Item>, audience: &mut Audience, parts: &mut Parts) -> Result<(), StoreError> {
     for item in items {
         let sk = text(&item, "sk").unwrap_or_default();
         match AudienceSort::read(sk).map_err(|error| decode_error("Query", error))? {
             AudienceSort::Gate => gate::read(&mut audience.gate, &item),
+            AudienceSort::Parts => *parts = places::parts(&item).unwrap_or_default(),
             AudienceSort::Blocked(user) => _ = audience.gate.blocked.insert(user),
             AudienceSort::Subscription(id) => {
                 let SubscriptionItem { user_id, connected_at, expires_at, member } = read("Query", item)?;
