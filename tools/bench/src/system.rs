@@ -244,7 +244,7 @@ impl System {
     }
 
     /// Returns the `number`th request to a channel and its status: by turns a message is sent and the newest are read.
-    pub(crate) fn beside(&self, channel: &str, number: usize) -> impl Future<Output = Result<u16>> + Send + 'static {
+    pub(crate) fn beside(&self, channel: &str, number: usize) -> impl Future<Output = Result<u16>> + Send + use<> {
         let api = self.messages.with_token(self.token(number));
         let path = format!("/channels/{channel}/messages");
         async move {

@@ -269,6 +269,10 @@ async fn what_other_operations_cost_is_written_down() {
     for name in [&alice, &bob, &carol] {
         open(&tables, name, Asked::Memberships).await;
     }
+    // The list of divided channels is read every ten seconds, and not for each channel.
+    let unknown = connection("unknown=", 1, NOW);
+    let subscribed = connections.subscribe(&unknown.channels[0], &alice, &UserConnection::from(&unknown), true).await;
+    assert!(!subscribed.unwrap(), "there is no such connection");
     for (id, joins, by) in [("public", &carol, &carol), ("private", &carol, &alice)] {
         let channel = channel_id(id);
         let mut cache = SendCache::default();

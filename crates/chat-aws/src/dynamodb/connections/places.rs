@@ -33,10 +33,13 @@ use chat::{
     },
 };
 
-use super::{DynamoConnections, connection_id, living, subscriptions::read_audience};
+use super::{
+    DynamoConnections, connection_id, living,
+    subscriptions::{parts, read_audience},
+};
 use crate::{
     dynamodb::{
-        item::{Item, n, number, text},
+        item::{Item, n, text},
         keys::{self, Place},
         transaction::{Part, Transaction, Write},
     },
@@ -78,11 +81,6 @@ impl KnownParts {
         }
         is_due
     }
-}
-
-/// Returns the number of parts in an item.
-pub(super) fn parts(item: &Item) -> Option<Parts> {
-    Parts::new(u32::try_from(number(item, "parts")?).ok()?)
 }
 
 impl DynamoConnections {

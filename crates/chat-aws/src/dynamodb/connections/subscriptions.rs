@@ -12,12 +12,12 @@ use chat::model::{
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::{AS_CONNECTED, DynamoConnections, WRITES_AT_ONCE, places, updated};
+use super::{AS_CONNECTED, DynamoConnections, WRITES_AT_ONCE, updated};
 use crate::{
     dynamodb::{
         expiry::{end_of, kept_until},
         gate,
-        item::{Item, attribute, n, read, s, text, write},
+        item::{Item, attribute, n, number, read, s, text, write},
         keys::{self, AudienceSort, Place},
         transaction::{OPERATION, Part, Ran, Transaction, Write},
     },
@@ -127,13 +127,18 @@ impl DynamoConnections {
     }
 }
 
+/// Returns the number of parts in an item.
+pub(super) fn parts(item: &Item) -> Option<Parts> {
+    Parts::new(u32::try_from(number(item, "parts")?).ok()?)
+}
+
 /// Adds the items of an audience's partition to `audience`. Sets `parts` if their number is among the items.
 pub(super) fn read_audience(items: Vec<Item>, audience: &mut Audience, parts: &mut Parts) -> Result<(), StoreError> {
     for item in items {
         let sk = text(&item, "sk").unwrap_or_default();
         match AudienceSort::read(sk).map_err(|error| decode_error("Query", error))? {
             AudienceSort::Gate => gate::read(&mut audience.gate, &item),
-            AudienceSort::Parts => *parts = places::parts(&item).unwrap_or_default(),
+            AudienceSort::Parts => *parts = self::parts(&item).unwrap_or_default(),
             AudienceSort::Blocked(user) => _ = audience.gate.blocked.insert(user),
             AudienceSort::Subscription(id) => {
                 let SubscriptionItem { user_id, connected_at, expires_at, member } = read("Query", item)?;

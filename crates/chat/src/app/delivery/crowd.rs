@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// How a delivery reaches an audience.
+/// Bounds of a delivery to an audience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reach {
     /// Maximum number of sockets that the invocation pushes to itself. A larger audience is a crowd.
@@ -40,7 +40,7 @@ pub struct Reach {
     pub rate: u32,
 }
 
-/// Pace of dispatches. What was not used is lost, so that no dispatch is followed at once by another.
+/// Pace of dispatches: each lets the next one wait for as long as its pushes take at the rate. What was not used is lost.
 #[derive(Debug)]
 struct Pace {
     rate: u32,
@@ -127,7 +127,12 @@ where
                 crowd.full.reverse();
                 continue;
             }
-            let Some(at) = crowd.next.take() else { return Ok(None) };
+            let Some(at) = crowd.next.take() else {
+                // The next delivery of the channel begins when this one has taken no more than its share.
+                let wait = crowd.pace.wait(self.clock.monotonic(), 0);
+                self.keep_pace(crowd.channel, wait).await;
+                return Ok(None);
+            };
             let page = self.connections.audience_page(crowd.channel, Some(&at), self.clock.now()).await?;
             crowd.read.fetch_add(page.subscriptions.len(), Ordering::Relaxed);
             crowd.waiting.extend(page.subscriptions.into_iter().map(Recipient::from));
@@ -142,7 +147,7 @@ where
             return;
         }
         if self.clock.now().plus(wait).plus(DEADLINE_MARGIN) >= self.deadline {
-            tracing::warn!(channel_id = %channel.channel_id, "the invocation ends: a shard is dispatched early");
+            tracing::warn!(channel_id = %channel.channel_id, "the invocation ends: a crowd is dispatched early");
             return;
         }
         self.clock.sleep(wait).await;

@@ -301,6 +301,8 @@ async fn a_crowd_is_dispatched_at_its_rate() {
         [(second(0), 500), (second(5), 500), (second(10), 500), (second(15), 10)],
         "500 sockets of 100 a second take five seconds"
     );
+    let took = world.clock.monotonic() - began;
+    assert_eq!(took, Duration::from_millis(15_100), "the next delivery begins when all are paid for");
 }
 
 #[tokio::test]

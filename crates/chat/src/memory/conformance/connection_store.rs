@@ -214,7 +214,11 @@ where
         for number in 0..4 {
             open.push(self.open(&format!("early{number}="), "paul", &[&channel]).await?);
         }
-        require_eq!(connections.audience_page(&key, None, self.now).await?.parts, Parts::ONE, "the parts at first");
+        require_eq!(
+            connections.audience_page(&key, None, self.now).await?.parts,
+            Parts::ONE,
+            "the parts of a new channel"
+        );
         connections.divide(&key, Parts::ONE, 1).await?;
         require_eq!(self.paged(&key).await?, (Parts::ONE, names(&open)), "the parts of a few");
         connections.divide(&key, Parts::ONE, usize::MAX).await?;
