@@ -59,7 +59,7 @@ const LONG_WAIT: Duration = Duration::from_secs(2);
 pub(crate) const THRESHOLD: usize = 2;
 
 /// The same for stored messages, and the pace of a crowd.
-pub(crate) const REACH: Reach = Reach { threshold: THRESHOLD, rate: 100 };
+pub(crate) const REACH: Reach = Reach { threshold: THRESHOLD, rate: 200 };
 
 /// Hook that injects a process's faults into its calls of the stores.
 pub(crate) struct Process {

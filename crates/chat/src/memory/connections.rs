@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Maximum number of subscriptions on a page of an audience, few so that small audiences have several pages.
-const AUDIENCE_PAGE: usize = 2;
+const AUDIENCE_PAGE: usize = 4;
 
 /// Number of subscriptions in a part from which a channel gets more, few so that small audiences have several parts.
 const PART_SUBSCRIPTIONS: usize = 2;

@@ -40,7 +40,7 @@ pub struct Reach {
     pub rate: u32,
 }
 
-/// Pace of dispatches: each lets the next one wait for as long as its pushes take at the rate. What was not used is lost.
+/// Pace of dispatches: each lets the next one wait for as long as its pushes take at the rate. Unused time is lost.
 #[derive(Debug)]
 struct Pace {
     rate: u32,

@@ -42,7 +42,9 @@ impl State {
                 Some(AudienceCursor { after: Some(last.connection.id.clone()), ..at.clone() })
             }
             _ if self.lacks(Rule::PartsRead) => None,
-            _ => at.next_part(),
+            // Parts that are empty at this instant are read with this page.
+            _ => std::iter::successors(at.next_part(), AudienceCursor::next_part)
+                .find(|next| self.subscriptions_of(key).any(|one| self.part_of(key, &one.connection.id) == next.part)),
         };
         (page, next)
     }
