@@ -58,7 +58,7 @@ impl Pace {
         let begins_at = self.next_at.max(now);
         let micros = u64::try_from(pushes).unwrap_or(u64::MAX).saturating_mul(1_000_000) / u64::from(self.rate);
         self.next_at = begins_at.saturating_add(Duration::from_micros(micros));
-        begins_at - now
+        begins_at.saturating_sub(now)
     }
 }
 
@@ -192,7 +192,7 @@ mod tests {
             for (first, (from, _)) in dispatched.iter().enumerate() {
                 let mut sum = 0_usize;
                 for (to, pushes) in &dispatched[first..] {
-                    let micros = u64::try_from((*to - *from).as_micros()).unwrap();
+                    let micros = u64::try_from(to.saturating_sub(*from).as_micros()).unwrap();
                     // Each time is rounded down to a microsecond.
                     let allowed = (micros + 60) * u64::from(rate) / 1_000_000 + 1;
                     prop_assert!(u64::try_from(sum).unwrap() <= allowed, "{sum} pushes in {micros} µs");
