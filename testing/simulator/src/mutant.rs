@@ -51,6 +51,12 @@ mutants! {
     CheckpointLost,
     /// A push batch counts as done before its dispatch succeeded.
     HandOverLost,
+    /// A dispatch of a shard that failed counts as done.
+    ShardLost,
+    /// A delivery skips a page of the subscriptions.
+    AudiencePageSkipped takes out AudiencePageEnd,
+    /// A reader of subscriptions does not read the parts that were added later.
+    PartUnread takes out PartsRead,
     /// A client skips one message when it reads the history.
     CursorOffByOne,
     /// A client ignores a gap.

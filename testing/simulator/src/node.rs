@@ -11,8 +11,13 @@ use std::{
 
 use chat::{
     app::{
-        agent::draft::DraftAudience, channel_messages::ChannelMessages, connect::Connector, delivery::Delivery,
-        maintenance::Maintenance, membership::Membership, presence::Presence,
+        agent::draft::DraftAudience,
+        channel_messages::ChannelMessages,
+        connect::Connector,
+        delivery::{Delivery, Reach},
+        maintenance::Maintenance,
+        membership::Membership,
+        presence::Presence,
     },
     memory::{Call, CallFault, Effect, Hook, MemoryStore, Reading, State},
     model::{
@@ -52,6 +57,9 @@ const LONG_WAIT: Duration = Duration::from_secs(2);
 
 /// Maximum number of sockets that one process pushes to; a larger audience is dispatched.
 pub(crate) const THRESHOLD: usize = 2;
+
+/// The same for stored messages, and the pace of a crowd.
+pub(crate) const REACH: Reach = Reach { threshold: THRESHOLD, rate: 200 };
 
 /// Hook that injects a process's faults into its calls of the stores.
 pub(crate) struct Process {
@@ -352,13 +360,14 @@ impl SocketGateway for Node {
 
 impl FanOut for Node {
     async fn dispatch(&self, batch: &PushBatch) -> Result<(), StoreError> {
-        self.call(|| {
+        let dispatched = self.call(|| {
             let frames = batch.frames.iter().map(|frame| self.sent(frame)).collect();
             if !self.world.has(Mutant::HandOverLost) {
                 (self.world.send_message)(&self.world, PushBatch { frames, ..batch.clone() });
             }
-        })
-        .await
+        });
+        let dispatched = dispatched.await;
+        if self.world.has(Mutant::ShardLost) { Ok(()) } else { dispatched }
     }
 }
 

@@ -5,10 +5,12 @@
 //! cargo bench-fan-out
 //! cargo bench-overhead
 //! cargo bench-growth
+//! cargo bench-crowd
 //! ```
 //!
 //! `docs/reports/performance.md` describes their methods and results.
 
+mod crowd;
 mod end_to_end;
 mod fan_out;
 mod growth;
@@ -50,6 +52,8 @@ enum Command {
     Overhead(overhead::Options),
     /// Cost of operations as channels grow
     Growth(growth::Options),
+    /// One message to a crowd of simulated sockets, with requests beside it
+    Crowd(crowd::Options),
     /// Runs a server that a benchmark needs
     #[command(hide = true)]
     Serve(Serve),
@@ -102,6 +106,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::FanOut(options) => fan_out::run(options).await?,
         Command::Overhead(options) => overhead::run(options).await?,
         Command::Growth(options) => growth::run(options).await?,
+        Command::Crowd(options) => crowd::run(options).await?,
         Command::Serve(Serve { kind: Server::Floor, ready_file }) => return serve::floor(&ready_file).await,
         Command::Serve(Serve { kind: Server::Dynamodb, ready_file }) => return serve::dynamodb(&ready_file).await,
     };

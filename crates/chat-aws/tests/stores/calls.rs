@@ -13,7 +13,7 @@ use chat::{
         channel_lists::Filter,
         channel_messages::ChannelMessages,
         connect::{Asked, Connect, ConnectLimits, Connector},
-        delivery::Delivery,
+        delivery::{Delivery, Reach},
         edit::Edit,
         history::{PageRequest, Shown},
         maintenance::{Finished, Maintenance},
@@ -26,7 +26,7 @@ use chat::{
         draft::Delta,
         error::{ChatError, StoreError},
         invitation::Addition,
-        limits::CHANGE_DURATION,
+        limits::{CHANGE_DURATION, DELIVERY_RATE},
         message::{Change, MessageEvent, NewMessage},
         message_ref::MessageRef,
         push_report::PushReport,
@@ -210,7 +210,7 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     };
     let event = |seq| MessageEvent::of(Change::Created, stored("c000", seq));
     let events: Vec<MessageEvent> = (1..=10).map(event).collect();
-    let outcome = delivery.deliver(&channel, &events, 200).await.unwrap();
+    let outcome = delivery.deliver(&channel, &events, Reach { threshold: 200, rate: DELIVERY_RATE }).await.unwrap();
     assert_eq!(outcome, PushReport { delivered: 3, ..PushReport::default() });
     assert_eq!(json!(calls.take()), documented("delivery_of_a_batch"));
     assert_eq!(sockets.0.load(Ordering::Relaxed), 3, "ten messages of one channel share a frame");
@@ -274,6 +274,10 @@ async fn what_other_operations_cost_is_written_down() {
     for name in [&alice, &bob, &carol] {
         open(&tables, name, Asked::Memberships, NOW).await;
     }
+    // The list of divided channels is read every ten seconds, and not for each channel.
+    let unknown = connection("unknown=", 1, NOW);
+    let subscribed = connections.subscribe(&unknown.channels[0], &alice, &UserConnection::from(&unknown), true).await;
+    assert!(!subscribed.unwrap(), "there is no such connection");
     for (id, joins, by) in [("public", &carol, &carol), ("private", &carol, &alice)] {
         let channel = channel_id(id);
         let mut cache = SendCache::default();

@@ -1,6 +1,9 @@
 //! Connections and their subscriptions.
 
-use chat::{model::limits::CHANNELS_PER_CONNECTION, ports::expiry_store::ExpiryStore};
+use chat::{
+    model::{limits::CHANNELS_PER_CONNECTION, parts::Parts},
+    ports::expiry_store::ExpiryStore,
+};
 
 use super::*;
 
@@ -167,6 +170,44 @@ async fn a_subscription_that_is_added_while_its_connection_closes_goes_with_it()
         assert!(closed.unwrap());
         assert!(subscriptions(&tables, &more, NOW).await.is_empty(), "round {round}");
     }
+}
+
+/// One environment knows that the channel is divided, and the other one does not.
+#[tokio::test]
+async fn a_channel_that_is_added_while_a_connection_opens_keeps_its_place() {
+    let tables = Tables::new().await;
+    let (early, late) = (tables.connections(), tables.connections());
+    let one = Connection { auto_subscribe: true, ..connection("x=", 2, NOW) };
+    assert_ne!(Parts::MOST.part_of(&one.key.id), 0);
+    let divided = &one.channels[0];
+    early.register_pending(&one).await.unwrap();
+    late.divide(divided, Parts::ONE, usize::MAX).await.unwrap();
+    assert!(late.subscribe(divided, &one.user_id, &announced(&one), true).await.unwrap());
+    let channels = early.activate(&one, &one.channels.iter().cloned().collect()).await.unwrap().unwrap();
+    assert_eq!(channels.into_iter().collect::<BTreeSet<_>>(), one.channels.iter().cloned().collect());
+    for channel in &one.channels {
+        assert_eq!(subscriptions(&tables, channel, NOW).await.len(), 1, "{channel}");
+    }
+    assert!(early.unsubscribe(divided, &one.key).await.unwrap());
+    assert!(subscriptions(&tables, divided, NOW).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_that_was_read_without_its_places_closes_with_all_subscriptions() {
+    let tables = Tables::new().await;
+    let (early, late) = (tables.connections(), tables.connections());
+    let one = connection("x=", 2, NOW);
+    let before = connection("y=", 0, NOW);
+    early.register_pending(&before).await.unwrap();
+    late.divide(&one.channels[0], Parts::ONE, usize::MAX).await.unwrap();
+    late.register_pending(&one).await.unwrap();
+    late.activate(&one, &none()).await.unwrap();
+    let (_, found) = early.find(&one.key.id).await.unwrap().unwrap();
+    assert!(early.close_found(&found).await.unwrap());
+    for channel in &one.channels {
+        assert!(subscriptions(&tables, channel, NOW).await.is_empty(), "{channel}");
+    }
+    assert!(!early.close_found(&found).await.unwrap());
 }
 
 #[tokio::test]

@@ -12,16 +12,23 @@ use crate::{
         id::{ConnectionId, UserId},
         incarnation::ChannelKey,
         limits::{CHANNELS_PER_CONNECTION, GATE_DURATION},
+        parts::{AudienceCursor, Parts},
         ticket_digest::TicketDigest,
         time::Timestamp,
     },
     ports::{
-        connection_store::{ConnectionStore, SubscriptionPage},
+        connection_store::{AudiencePage, ConnectionStore, SubscriptionPage},
         expiry_store::ExpiryStore,
         presence_store::PresenceStore,
         ticket_store::{Ticket, TicketStore},
     },
 };
+
+/// Maximum number of subscriptions on a page of an audience, few so that small audiences have several pages.
+const AUDIENCE_PAGE: usize = 4;
+
+/// Number of subscriptions in a part from which a channel gets more, few so that small audiences have several parts.
+const PART_SUBSCRIPTIONS: usize = 2;
 
 impl State {
     /// Returns the connection with this key.
@@ -244,6 +251,37 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
         Ok(Audience { gate, subscriptions })
     }
 
+    async fn audience_page(
+        &self,
+        channel: &ChannelKey,
+        at: Option<&AudienceCursor>,
+        now: Timestamp,
+    ) -> Result<AudiencePage, StoreError> {
+        let gate = if at.is_some() {
+            Gate::default()
+        } else {
+            self.call(Call::Gate, |state| {
+                if state.lacks(Rule::GateWithAudience) { Gate::default() } else { state.gate(channel, now) }
+            })
+            .await?
+        };
+        self.read(Call::Subscriptions, channel, Reading::Audience, |state| {
+            let parts = at.map_or_else(|| state.parts_of(channel), |at| at.parts);
+            let (page, next) = state.subscriptions_page(channel, at, AUDIENCE_PAGE, Rule::AudiencePageEnd);
+            let subscriptions = page.into_iter().filter(|one| one.expires_at > now).cloned().collect();
+            AudiencePage { gate: gate.clone(), subscriptions, parts, next }
+        })
+        .await
+    }
+
+    async fn divide(&self, channel: &ChannelKey, parts: Parts, subscriptions: usize) -> Result<(), StoreError> {
+        let wanted = Parts::for_subscriptions(subscriptions, PART_SUBSCRIPTIONS);
+        if wanted <= parts {
+            return Ok(());
+        }
+        self.call(Call::Divide, |state| state.divide(channel, wanted)).await
+    }
+
     async fn gate(&self, channel: &ChannelKey, now: Timestamp) -> Result<Gate, StoreError> {
         self.call(
             Call::Gate,
@@ -255,12 +293,12 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
     async fn subscriptions_page(
         &self,
         channel: &ChannelKey,
-        after: Option<&ConnectionId>,
+        after: Option<&AudienceCursor>,
         limit: u16,
         now: Timestamp,
     ) -> Result<SubscriptionPage, StoreError> {
         self.call(Call::Subscriptions, |state| {
-            let (page, next_after) = state.subscriptions_page(channel, after, usize::from(limit));
+            let (page, next_after) = state.subscriptions_page(channel, after, usize::from(limit), Rule::PageEnd);
             let subscriptions = page.into_iter().filter(|one| one.expires_at > now).cloned().collect();
             SubscriptionPage { subscriptions, next_after }
         })

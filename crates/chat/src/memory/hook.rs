@@ -87,6 +87,7 @@ calls! {
     RemoveExpiryEntry "remove_expiry_entry" true,
     Gate "gate" true,
     Subscriptions "subscriptions" true,
+    Divide "divide" true,
     Subscribe "subscribe" false,
     NoteLeftOut "note_left_out" true,
     IsSubscribed "is_subscribed" true,

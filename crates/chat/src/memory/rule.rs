@@ -64,6 +64,10 @@ pub enum Rule {
     GateAlone,
     /// A page of subscriptions ends where the next one begins.
     PageEnd,
+    /// A page of an audience ends where the next one begins.
+    AudiencePageEnd,
+    /// All parts of a channel's subscriptions are read.
+    PartsRead,
     /// A lease on a pending end excludes other functions until it ends.
     LeaseHeld,
     /// Accepting requires the invitation, and the channel as it was read.

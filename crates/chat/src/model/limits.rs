@@ -227,6 +227,17 @@ pub const PUSH_ATTEMPTS: u32 = 4;
 /// Duration from which a push is logged as slow, with its connection.
 pub const SLOW_PUSH: Duration = Duration::from_secs(1);
 
+/// Default rate at which one channel is delivered to a crowd, in pushes a second. A deployment may set another. An
+/// account has 10,000 requests a second for all its APIs and `@connections` together ("API Gateway quotas"). A fifth
+/// remains for requests, handshakes and other channels. So 100,000 sockets are reached in 12.5 s.
+pub const DELIVERY_RATE: u32 = 8_000;
+
+/// Maximum number of concurrent dispatches of one delivery. Each holds the frames of one shard in memory.
+pub const DISPATCH_CONCURRENCY: usize = 8;
+
+/// Maximum attempts at one dispatch. After that the whole delivery fails, and the stream repeats it.
+pub const DISPATCH_ATTEMPTS: u32 = 4;
+
 /// Maximum number of concurrent pushes, over all sockets of a delivery.
 pub const PUSH_CONCURRENCY: usize = 64;
 

@@ -7,16 +7,30 @@ use crate::model::{
     error::StoreError,
     id::{ConnectionId, UserId},
     incarnation::ChannelKey,
+    parts::{AudienceCursor, Parts},
     time::Timestamp,
 };
 
-/// Page of a channel's subscriptions, in the order of the connections' ids.
+/// Page of a channel's subscriptions, part by part, in each in the order of the connections' ids.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SubscriptionPage {
     /// The subscriptions.
     pub subscriptions: Vec<Subscription>,
-    /// Connection after which the next page begins, if there may be more.
-    pub next_after: Option<ConnectionId>,
+    /// Position at which the next page begins, if there may be more.
+    pub next_after: Option<AudienceCursor>,
+}
+
+/// Page of a channel's audience, for a reader that does not keep all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AudiencePage {
+    /// The gate, read no later than the subscriptions. Only the first page has it.
+    pub gate: Gate,
+    /// Subscriptions, including refused ones. A page may have none and not be the last.
+    pub subscriptions: Vec<Subscription>,
+    /// Number of parts that are read.
+    pub parts: Parts,
+    /// Position at which the next page begins, if there may be more.
+    pub next: Option<AudienceCursor>,
 }
 
 /// Store of connections and subscriptions. All reads are strongly consistent.
@@ -93,15 +107,33 @@ pub trait ConnectionStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Audience, StoreError>> + Send;
 
+    /// Returns the page of a channel's audience at a position, or the first one. Its size is bounded, whatever the size
+    /// of the audience. Leaves out entries that have expired by `now`.
+    fn audience_page(
+        &self,
+        channel: &ChannelKey,
+        at: Option<&AudienceCursor>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<AudiencePage, StoreError>> + Send;
+
+    /// Divides the subscriptions of a channel into more parts than `parts`, if the store needs more for this number of
+    /// them. Condition: the channel does not have more already. Later subscriptions are written into the new parts.
+    fn divide(
+        &self,
+        channel: &ChannelKey,
+        parts: Parts,
+        subscriptions: usize,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Returns the gate of a channel. Leaves out entries that have expired by `now`.
     fn gate(&self, channel: &ChannelKey, now: Timestamp) -> impl Future<Output = Result<Gate, StoreError>> + Send;
 
-    /// Returns about `limit` subscriptions of a channel, after the connection `after`. Leaves out those that have
-    /// expired by `now`.
+    /// Returns about `limit` subscriptions of a channel, from the position `after` on. Leaves out those that have expired
+    /// by `now`.
     fn subscriptions_page(
         &self,
         channel: &ChannelKey,
-        after: Option<&ConnectionId>,
+        after: Option<&AudienceCursor>,
         limit: u16,
         now: Timestamp,
     ) -> impl Future<Output = Result<SubscriptionPage, StoreError>> + Send;

@@ -3,22 +3,31 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
 use chat::model::{
     connection::{Connection, ConnectionKey},
     error::StoreError,
     id::{ChannelId, ConnectionId, TenantId, UserId},
-    incarnation::ChannelKey,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{AS_CONNECTED, DynamoConnections, updated};
-use crate::dynamodb::{
-    expiry::{end_of, kept_until},
-    item::{Item, attribute, n, read, s, write},
-    keys,
+use crate::{
+    dynamodb::{
+        expiry::{end_of, kept_until},
+        item::{Item, attribute, n, read, s, write},
+        keys::{self, Place},
+    },
+    sdk::sdk_error,
 };
+
+/// Maximum attempts to open a connection to which channels are added meanwhile.
+const OPEN_ATTEMPTS: usize = 4;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ConnectionItem {
@@ -27,9 +36,9 @@ pub(super) struct ConnectionItem {
     pub(super) tenant: Option<TenantId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) limited_to: Option<BTreeSet<ChannelId>>,
-    /// A string set, which is written separately because DynamoDB has no empty sets.
+    /// The places of the subscriptions: a string set, which is written separately because DynamoDB has no empty sets.
     #[serde(default, skip_serializing)]
-    pub(super) channels: Vec<ChannelKey>,
+    pub(super) channels: Vec<Place>,
     #[serde(default)]
     pub(super) follows: bool,
     #[serde(default)]
@@ -56,7 +65,7 @@ impl ConnectionItem {
         Connection {
             key: ConnectionKey { id, connected_at: self.connected_at },
             user_id: self.user_id,
-            channels: self.channels,
+            channels: self.channels.into_iter().map(|place| place.channel).collect(),
             auto_subscribe: self.follows,
             allowed_channels: self.limited_to,
             left_out: self.left_out,
@@ -113,27 +122,67 @@ impl DynamoConnections {
         Ok([own, of_user])
     }
 
-    /// Adds the channels of a connection to its item, with `left_out`, and ends its opening. Returns all of its
-    /// channels, or `None` if there is no such connection.
-    pub(super) async fn open_item(&self, connection: &Connection) -> Result<Option<Vec<ChannelKey>>, StoreError> {
-        let mut expression = "SET left_out = :left_out REMOVE opening".to_owned();
+    /// Adds subscriptions in these places to a connection's item, with its `left_out`, and ends its opening. A channel that
+    /// has a place in the item keeps it. Returns all places of the item, or `None` if there is no such connection.
+    pub(super) async fn open_item(
+        &self,
+        connection: &Connection,
+        places: &[Place],
+    ) -> Result<Option<Vec<Place>>, StoreError> {
+        let mut stored: Vec<Place> = Vec::new();
+        for _ in 0..OPEN_ATTEMPTS {
+            let is_new = |place: &&Place| stored.iter().all(|one| one.channel != place.channel);
+            let added: Vec<&Place> = places.iter().filter(is_new).collect();
+            match self.open_update(connection, &added, &stored).send().await {
+                Ok(updated) => {
+                    let item = updated.attributes.unwrap_or_default();
+                    return Ok(Some(read::<ConnectionItem>("UpdateItem", item)?.channels));
+                }
+                Err(SdkError::ServiceError(context)) => {
+                    let UpdateItemError::ConditionalCheckFailedException(refused) = context.err() else {
+                        return Err(sdk_error("UpdateItem", SdkError::ServiceError(context)));
+                    };
+                    let Some(item) = refused.item() else { return Ok(None) };
+                    let current: ConnectionItem = read("UpdateItem", item.clone())?;
+                    if current.connected_at != connection.key.connected_at {
+                        return Ok(None);
+                    }
+                    stored = current.channels;
+                }
+                Err(error) => return Err(sdk_error("UpdateItem", error)),
+            }
+        }
+        let source = "channels were added to the connection during each attempt".into();
+        Err(StoreError { operation: "UpdateItem", retryable: true, source })
+    }
+
+    /// Returns the update that opens a connection whose item has the places `stored`.
+    fn open_update(&self, connection: &Connection, added: &[&Place], stored: &[Place]) -> UpdateItemFluentBuilder {
+        let texts =
+            |places: &mut dyn Iterator<Item = &Place>| AttributeValue::Ss(places.map(ToString::to_string).collect());
+        let (mut expression, mut condition) =
+            ("SET left_out = :left_out REMOVE opening".to_owned(), AS_CONNECTED.to_owned());
         let mut values = Item::from([
             (":left_out".to_owned(), n(connection.left_out)),
             (":connected_at".to_owned(), s(connection.key.connected_at.to_string())),
         ]);
-        if !connection.channels.is_empty() {
+        if !added.is_empty() {
             expression.push_str(" ADD channels :channels");
-            let channels = connection.channels.iter().map(ToString::to_string).collect();
-            values.insert(":channels".to_owned(), AttributeValue::Ss(channels));
+            values.insert(":channels".to_owned(), texts(&mut added.iter().copied()));
+            // So that no channel gets a second place.
+            if stored.is_empty() {
+                condition.push_str(" AND attribute_not_exists(channels)");
+            } else {
+                condition.push_str(" AND channels = :stored");
+                values.insert(":stored".to_owned(), texts(&mut stored.iter()));
+            }
         }
-        let update = self
-            .update(keys::connection(&connection.key.id))
+        self.update(keys::connection(&connection.key.id))
             .update_expression(expression)
-            .condition_expression(AS_CONNECTED)
+            .condition_expression(condition)
             .set_expression_attribute_values(Some(values))
-            .return_values(ReturnValue::AllNew);
-        let Some(item) = updated(update).await?.and_then(|updated| updated.attributes) else { return Ok(None) };
-        Ok(Some(read::<ConnectionItem>("UpdateItem", item)?.channels))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
     pub(super) async fn connection_item(&self, id: &ConnectionId) -> Result<Option<ConnectionItem>, StoreError> {

@@ -16,7 +16,8 @@ use crate::{
     model::{
         connection::{Connection, ConnectionKey, UserConnection},
         id::ConnectionId,
-        limits::{DEADLINE_MARGIN, OPENING_SOCKET_DURATION, SLOW_PUSH},
+        limits::{DEADLINE_MARGIN, DELIVERY_RATE, DISPATCH_ATTEMPTS, OPENING_SOCKET_DURATION, SLOW_PUSH},
+        parts::Parts,
     },
     ports::{fan_out::SHARD_CONNECTIONS, socket_gateway::Pushed},
     testing::{OpenSockets, TestClock, TestStore, broken, created, key},
@@ -33,11 +34,19 @@ struct World {
     stuck: BTreeSet<ConnectionId>,
     /// Sockets on which every push is slow.
     slow: BTreeSet<ConnectionId>,
+    /// Number of the next dispatches that fail.
+    failing_dispatches: Mutex<u32>,
+    /// Time of each dispatch, and its number of recipients.
+    dispatched: Mutex<Vec<(Duration, usize)>>,
     /// Number of failing pushes of 100. Half of them arrive anyway.
     faults_in_100: u32,
     chance: Mutex<StdRng>,
     requeued: Mutex<Vec<PushBatch>>,
     clock: TestClock,
+}
+
+fn reach(threshold: usize) -> Reach {
+    Reach { threshold, rate: DELIVERY_RATE }
 }
 
 fn connection(number: usize) -> ConnectionId {
@@ -53,6 +62,8 @@ impl World {
             gone: BTreeSet::new(),
             stuck: BTreeSet::new(),
             slow: BTreeSet::new(),
+            failing_dispatches: Mutex::default(),
+            dispatched: Mutex::default(),
             faults_in_100: 0,
             chance: Mutex::new(StdRng::seed_from_u64(seed)),
             requeued: Mutex::default(),
@@ -93,7 +104,7 @@ impl World {
 
     async fn deliver(&self, seqs: std::ops::RangeInclusive<u64>, threshold: usize) -> PushReport {
         let messages: Vec<MessageEvent> = seqs.map(|seq| created(CHANNEL, seq, "hi")).collect();
-        self.delivery().deliver(&key(CHANNEL), &messages, threshold).await.unwrap()
+        self.delivery().deliver(&key(CHANNEL), &messages, reach(threshold)).await.unwrap()
     }
 
     /// Processes requeued batches until none remains.
@@ -147,6 +158,12 @@ impl SocketGateway for World {
 
 impl FanOut for World {
     async fn dispatch(&self, batch: &PushBatch) -> Result<(), StoreError> {
+        let mut failing = self.failing_dispatches.lock().unwrap();
+        if *failing > 0 {
+            *failing -= 1;
+            return Err(broken());
+        }
+        self.dispatched.lock().unwrap().push((self.clock.monotonic(), batch.recipients.len()));
         self.requeued.lock().unwrap().push(batch.clone());
         Ok(())
     }
@@ -269,6 +286,68 @@ async fn more_subscribers_than_the_threshold_are_reached_in_shards() {
 }
 
 #[tokio::test]
+async fn a_crowd_is_dispatched_at_its_rate() {
+    let world = World::new(1, 3 * SHARD_CONNECTIONS + 10);
+    let messages = [created(CHANNEL, 1, "hi")];
+    let slow = Reach { threshold: 200, rate: 100 };
+    let began = world.clock.monotonic();
+    let report = world.delivery().deliver(&key(CHANNEL), &messages, slow).await.unwrap();
+    assert_eq!(report.requeued, 3 * SHARD_CONNECTIONS + 10);
+    let dispatched: Vec<(Duration, usize)> =
+        world.dispatched.lock().unwrap().iter().map(|(at, count)| (at.saturating_sub(began), *count)).collect();
+    let second = Duration::from_secs;
+    assert_eq!(
+        dispatched,
+        [(second(0), 500), (second(5), 500), (second(10), 500), (second(15), 10)],
+        "500 sockets of 100 a second take five seconds"
+    );
+    let took = world.clock.monotonic().saturating_sub(began);
+    assert_eq!(took, Duration::from_millis(15_100), "the next delivery begins when all are paid for");
+}
+
+#[tokio::test]
+async fn the_end_of_an_invocation_leaves_out_no_socket_of_a_crowd() {
+    let world = World::new(1, 30 * SHARD_CONNECTIONS);
+    let slow = Reach { threshold: 200, rate: 100 };
+    let mut delivery = world.delivery();
+    delivery.deadline = world.clock.now().plus(Duration::from_secs(20));
+    let messages = [created(CHANNEL, 1, "hi")];
+    assert_eq!(delivery.deliver(&key(CHANNEL), &messages, slow).await.unwrap().requeued, 30 * SHARD_CONNECTIONS);
+    assert_eq!(world.dispatched.lock().unwrap().len(), 30);
+    assert!(world.clock.now() < delivery.deadline);
+}
+
+#[tokio::test]
+async fn a_failed_dispatch_is_repeated_and_then_fails_the_delivery() {
+    for (failing, arrives) in [(DISPATCH_ATTEMPTS - 1, true), (2 * DISPATCH_ATTEMPTS, false)] {
+        let world = World::new(1, SHARD_CONNECTIONS + 1);
+        *world.failing_dispatches.lock().unwrap() = failing;
+        let messages = [created(CHANNEL, 1, "hi")];
+        let delivered = world.delivery().deliver(&key(CHANNEL), &messages, reach(200)).await;
+        assert_eq!(delivered.is_ok(), arrives);
+        if arrives {
+            world.finish().await;
+            assert!((0..=SHARD_CONNECTIONS).all(|number| world.received(number) == [1]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn subscriptions_that_were_written_before_and_after_a_growth_receive() {
+    let world = World::new(1, 20);
+    world.deliver(1..=1, 0).await;
+    assert!(world.store.state().parts[&key(CHANNEL)] > Parts::ONE);
+    (20..40).for_each(|number| world.subscribe(number, "bob", world.clock.now(), true));
+    assert!(!world.store.state().placed.is_empty(), "some are in new parts");
+    world.finish().await;
+    for threshold in [0, 200] {
+        world.deliver(2..=2, threshold).await;
+        world.finish().await;
+    }
+    assert!((0..40).all(|number| world.received(number).ends_with(&[2, 2])));
+}
+
+#[tokio::test]
 async fn a_connection_whose_time_is_over_receives_nothing() {
     let world = World::new(1, 2);
     let now = world.clock.now();
@@ -285,7 +364,7 @@ async fn the_deadline_leaves_time_to_hand_over() {
     let mut delivery = world.delivery();
     delivery.deadline = world.clock.now().plus(DEADLINE_MARGIN);
     let message = [created(CHANNEL, 1, "hi")];
-    let outcome = delivery.deliver(&key(CHANNEL), &message, 200).await.unwrap();
+    let outcome = delivery.deliver(&key(CHANNEL), &message, reach(200)).await.unwrap();
     assert_eq!(outcome, PushReport { requeued: 5, ..PushReport::default() });
     assert_eq!(world.finish().await.delivered, 5);
 }
@@ -411,7 +490,7 @@ async fn a_decision_is_made_anew_after_a_while() {
     let content = "x".repeat(100_000);
     let messages: Vec<MessageEvent> = (1..=3).map(|seq| created(CHANNEL, seq, &content)).collect();
     let (delivery, channel) = (world.delivery(), key(CHANNEL));
-    let delivered = delivery.deliver(&channel, &messages, 200);
+    let delivered = delivery.deliver(&channel, &messages, reach(200));
     let closed = async {
         while world.received(0).is_empty() {
             tokio::task::yield_now().await;

@@ -21,9 +21,9 @@ use super::*;
 use crate::{
     app::{
         connect::{Asked, Connect, Connector},
-        delivery::Delivery,
+        delivery::{Delivery, Reach},
     },
-    model::{error::StoreError, id::ConnectionId},
+    model::{error::StoreError, id::ConnectionId, limits::DELIVERY_RATE},
     ports::{
         fan_out::{FanOut, PushBatch},
         socket_gateway::Pushed,
@@ -112,7 +112,8 @@ impl World {
         let deadline = self.clock.now().plus(Duration::from_mins(1));
         let delivery =
             Delivery { connections: &self.store, sockets: self, fan_out: self, clock: &self.clock, deadline };
-        delivery.deliver(&key(CHANNEL), &[created(CHANNEL, 1, "hi")], 200).await.unwrap();
+        let reach = Reach { threshold: 200, rate: DELIVERY_RATE };
+        delivery.deliver(&key(CHANNEL), &[created(CHANNEL, 1, "hi")], reach).await.unwrap();
     }
 
     async fn remove(&self, caller: &str) {

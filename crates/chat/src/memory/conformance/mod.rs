@@ -121,6 +121,7 @@ where
         ("a renewal applies to later subscriptions", Box::pin(bench.renewals())),
         ("a subscription needs an open connection with room", Box::pin(bench.subscriptions())),
         ("an audience is read with its gate, in pages", Box::pin(bench.audiences())),
+        ("subscriptions are found in all parts, before and after they are divided", Box::pin(bench.parts())),
         ("a connection is listed under each minute in which a token of it ends", Box::pin(bench.expiry_entries())),
         ("a ticket is redeemed once", Box::pin(bench.tickets())),
         ("a change of presence is reported once", Box::pin(bench.presence())),

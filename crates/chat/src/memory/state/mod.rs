@@ -15,6 +15,7 @@ use crate::{
         incarnation::{ChannelKey, Incarnation},
         invitation::Invitation,
         message::{MessageEvent, StoredMessage},
+        parts::Parts,
         pending_end::PendingEnd,
         rev::Rev,
         seq::Seq,
@@ -152,6 +153,10 @@ pub struct State {
     pub user_connections: BTreeMap<UserId, BTreeMap<ConnectionId, UserConnection>>,
     /// Subscriptions.
     pub subscriptions: Subscriptions,
+    /// Numbers of parts of subscriptions, of channels with more than one.
+    pub parts: BTreeMap<ChannelKey, Parts>,
+    /// Parts of subscriptions that are not in the first one.
+    pub placed: BTreeMap<(ChannelKey, ConnectionId), u32>,
     /// Gates.
     pub gates: BTreeMap<ChannelKey, StoredGate>,
     /// Users that gates block, and until when.
