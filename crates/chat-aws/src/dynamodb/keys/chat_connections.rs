@@ -15,6 +15,7 @@ const CONNECTION: &str = "conn#";
 const GATE: &str = "a-gate";
 const BLOCKED: &str = "blocked#";
 const ENDS: &str = "ends#";
+const LISTENERS: &str = "listeners";
 
 impl Keys {
     /// Returns the partition of a user's connections.
@@ -44,7 +45,16 @@ impl Keys {
     }
 
     pub(crate) fn presence(&self, channel: &ChannelKey, user: &UserId) -> Item {
-        in_connections(format!("present#{}", self.name(channel)), format!("{USER}{user}"))
+        in_connections(self.presence_partition(channel), format!("{USER}{user}"))
+    }
+
+    /// Returns the key of the subscriptions that were told of arrivals.
+    pub(crate) fn listeners(&self, channel: &ChannelKey) -> Item {
+        in_connections(self.presence_partition(channel), LISTENERS)
+    }
+
+    fn presence_partition(&self, channel: &ChannelKey) -> String {
+        format!("present#{}", self.name(channel))
     }
 }
 
@@ -105,6 +115,24 @@ impl AudienceSort {
             return Ok(Self::Blocked(user.parse().map_err(|_| KeyError)?));
         }
         connection_of(sk).map(Self::Subscription)
+    }
+}
+
+/// An item of the partition of a channel's presence, by its sort key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PresenceSort {
+    /// The subscriptions that were told of arrivals.
+    Listeners,
+    /// A user that was announced.
+    User(UserId),
+}
+
+impl PresenceSort {
+    pub(crate) fn read(sk: &str) -> Result<Self, KeyError> {
+        if sk == LISTENERS {
+            return Ok(Self::Listeners);
+        }
+        sk.strip_prefix(USER).and_then(|user| user.parse().ok()).map(Self::User).ok_or(KeyError)
     }
 }
 

@@ -43,6 +43,7 @@
 //! | `chan#<key>` / `blocked#<user>` | a user whom the gate refuses; it sorts before the subscriptions |
 //! | `chan#<key>` / `conn#<connection>` | a subscription |
 //! | `present#<key>` / `user#<user>` | a user whose presence was announced |
+//! | `present#<key>` / `listeners` | the subscriptions that were told of arrivals |
 //! | `ends#<minute>` / `conn#<connection>` | a connection whose token ends in that minute since the Unix epoch |
 //! | `ends#` / `cursor` | the last minute that was processed |
 //! | `ticket#<digest>` / `meta` | a ticket |
@@ -73,8 +74,8 @@ pub(crate) use chat_channels::{
     public_channel, rev_of, seq_of,
 };
 pub(crate) use chat_connections::{
-    AudienceSort, connection, connection_of, end, ends, ends_cursor, first_subscription, of_connection, subscribed,
-    ticket,
+    AudienceSort, PresenceSort, connection, connection_of, end, ends, ends_cursor, first_subscription, of_connection,
+    subscribed, ticket,
 };
 pub(crate) use sort_range::SortRange;
 

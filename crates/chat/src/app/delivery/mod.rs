@@ -6,6 +6,7 @@
 //! | file | content |
 //! | --- | --- |
 //! | `mod.rs` | the audience of an event, and the dispatch of shards |
+//! | `known.rs` | delivery to an audience that the caller has read |
 //! | `merge.rs` | changes of one message that become one event |
 //! | `shard.rs` | the parts of a push batch |
 //! | `push.rs` | pushes to sockets, retries, and sockets that are gone |
@@ -37,6 +38,7 @@ use crate::{
     },
 };
 
+mod known;
 mod merge;
 mod push;
 mod shard;
