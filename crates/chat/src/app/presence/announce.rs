@@ -109,8 +109,8 @@ where
             users.into_iter().partition(|user| admitted.iter().any(|one| one.user_id == *user));
         let (known, new): (Vec<UserId>, Vec<UserId>) =
             present.into_iter().partition(|user| announced.marks.contains_key(user));
-        let gone: Vec<Gone> =
-            gone.into_iter().filter_map(|user| Some((user.clone(), *announced.marks.get(&user)?))).collect();
+        let marked = |user: UserId| announced.marks.get(&user).map(|mark| (user.clone(), *mark));
+        let gone: Vec<Gone> = gone.into_iter().filter_map(marked).collect();
         let affordable = (ARRIVAL_PUSHES / admitted.len().max(1)).max(1);
         let left_out = new.len().saturating_sub(affordable);
         if left_out > 0 {
