@@ -132,4 +132,10 @@ mutants! {
     DraftAbandoned,
     /// A client ignores a gap of a draft.
     DraftGapIgnored,
+    /// A client ends a draft by its last frame only, and not by the message.
+    DraftKept,
+
+    /// The sockets that are told of an arrival are not recorded: in a channel that has grown nobody is told of the
+    /// departure.
+    DepartureUntold takes out ListenersKept,
 }

@@ -116,8 +116,10 @@ where
         if left_out > 0 {
             tracing::info!(channel_id = %channel.channel_id, left_out, "too many users came at once");
         }
-        // Before the arrivals are sent: from then on their departures must reach the same sockets.
-        if !new.is_empty() && admitted != announced.listeners {
+        // Before the arrivals are sent: from then on their departures must reach the same sockets. Another socket of a
+        // known user listens too.
+        let has_arrivals = !new.is_empty() || !known.is_empty();
+        if has_arrivals && admitted != announced.listeners {
             let mark = Incarnation::generate(self.clock.seed());
             let before = announced.listeners_mark;
             if !self.connections.set_listeners(channel, before, &admitted, mark, now).await? {

@@ -8,7 +8,6 @@ use super::*;
 use crate::{
     model::{
         connection::{Connection, UserConnection},
-        draft::DraftStatus,
         id::ConnectionId,
         seq::Seq,
     },
