@@ -135,7 +135,6 @@ mutants! {
     /// A client ends a draft by its last frame only, and not by the message.
     DraftKept,
 
-    /// The sockets that are told of an arrival are not recorded: in a channel that has grown nobody is told of the
-    /// departure.
+    /// The sockets that get an arrival are not recorded: in a channel that has grown, no socket gets the departure.
     DepartureUntold takes out ListenersKept,
 }

@@ -74,7 +74,7 @@ pub enum Rule {
     ChannelsCounted,
     /// A connection gets first the channels that its user chose.
     ChosenFirst,
-    /// The sockets that are told of an arrival are stored.
+    /// The subscriptions that listen to presence are stored.
     ListenersKept,
     /// A user is recorded as offline only if the record is as it was read.
     PresenceAsRead,

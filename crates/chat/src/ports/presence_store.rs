@@ -19,7 +19,7 @@ pub struct Announced {
     /// Those of the requested users that were announced, with the marks of their records. Each write of a record
     /// changes its mark.
     pub marks: BTreeMap<UserId, Incarnation>,
-    /// Subscriptions that were told of arrivals, and are told of departures when the channel has grown.
+    /// Subscriptions that got an arrival. Departures go to them when the channel has grown.
     pub listeners: Vec<Subscription>,
     /// Mark of the listeners. `None`: none are stored.
     pub listeners_mark: Option<Incarnation>,

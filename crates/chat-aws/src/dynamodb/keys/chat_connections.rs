@@ -48,7 +48,7 @@ impl Keys {
         in_connections(self.presence_partition(channel), format!("{USER}{user}"))
     }
 
-    /// Returns the key of the subscriptions that were told of arrivals.
+    /// Returns the key of the subscriptions that listen to presence.
     pub(crate) fn listeners(&self, channel: &ChannelKey) -> Item {
         in_connections(self.presence_partition(channel), LISTENERS)
     }
@@ -121,7 +121,7 @@ impl AudienceSort {
 /// An item of the partition of a channel's presence, by its sort key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PresenceSort {
-    /// The subscriptions that were told of arrivals.
+    /// The subscriptions that listen to presence.
     Listeners,
     /// A user that was announced.
     User(UserId),

@@ -43,7 +43,7 @@
 //! | `chan#<key>` / `blocked#<user>` | a user whom the gate refuses; it sorts before the subscriptions |
 //! | `chan#<key>` / `conn#<connection>` | a subscription |
 //! | `present#<key>` / `user#<user>` | a user whose presence was announced |
-//! | `present#<key>` / `listeners` | the subscriptions that were told of arrivals |
+//! | `present#<key>` / `listeners` | the subscriptions that listen to presence |
 //! | `ends#<minute>` / `conn#<connection>` | a connection whose token ends in that minute since the Unix epoch |
 //! | `ends#` / `cursor` | the last minute that was processed |
 //! | `ticket#<digest>` / `meta` | a ticket |

@@ -48,7 +48,7 @@ struct Listening {
     waiting: Option<Delta>,
     /// Time of the last frame, by [`Clock::monotonic`].
     pushed_at: Option<Duration>,
-    /// Subscriptions that got a frame of the draft. They are told of its end, also when the audience has grown.
+    /// Subscriptions that got a frame of the draft. They get its end too, also when the audience has grown.
     told: Vec<Subscription>,
     /// Connections that got the text before the waiting pieces.
     informed: HashSet<ConnectionKey>,

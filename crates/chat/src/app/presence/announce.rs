@@ -1,7 +1,7 @@
 //! Announcements of users that come to a channel and go.
 //!
-//! A channel with few subscriptions announces each change to all of them. Those that are told of an arrival are recorded
-//! before it is sent: they are the channel's *listeners*. A channel that has grown announces no arrivals. Departures of
+//! A channel with few subscriptions announces each change to all of them. Those that get an arrival are recorded before
+//! it is sent: they are the channel's *listeners*. A channel that has grown announces no arrivals. Departures of
 //! users that were announced go to the listeners, so the cost is bounded by the audience that was there then.
 
 use std::{collections::BTreeSet, time::Duration};
@@ -57,7 +57,7 @@ where
     /// subscriptions and one.
     ///
     /// A channel with more than `most` subscriptions announces no further users. Users that were announced earlier are
-    /// withdrawn there too, from the sockets that were told of an arrival. A withdrawal is recorded after it is sent. If
+    /// withdrawn there too, from the sockets that got an arrival. A withdrawal is recorded after it is sent. If
     /// that fails, the repeated call sends it again.
     ///
     /// Of many users that come at once, only so many are announced that it takes [`ARRIVAL_PUSHES`]. The others are not

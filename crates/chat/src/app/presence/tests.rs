@@ -385,7 +385,7 @@ async fn a_departure_from_a_grown_channel_reaches_the_sockets_that_were_told_of_
     room.close("bob=").await;
     room.announce_on(&room.store, &["bob"], 3).await.unwrap();
     assert_eq!(room.sockets_that_heard("left", "bob"), ["alice=", "carol="], "and no socket of the crowd");
-    // The user is no listener any more, and comes back unannounced.
+    // The user is no listener, and comes back unannounced.
     room.open("bob=", "bob").await;
     assert_eq!(room.announce_on(&room.store, &["bob"], 3).await.unwrap().0, 0);
     room.close("carol=").await;

@@ -167,7 +167,7 @@ pub struct State {
     pub blocked: BTreeMap<ChannelKey, BTreeMap<UserId, Timestamp>>,
     /// Users whose presence was announced.
     pub present: BTreeMap<(ChannelKey, UserId), PresenceRecord>,
-    /// Subscriptions that were told of arrivals, with their mark.
+    /// Subscriptions that listen to presence, with their mark.
     pub presence_listeners: BTreeMap<ChannelKey, (Incarnation, Vec<Subscription>)>,
     /// Connections by the minute in which their token ends, since the Unix epoch.
     pub token_ends: BTreeMap<i64, BTreeSet<ConnectionId>>,
