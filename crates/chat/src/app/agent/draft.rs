@@ -101,7 +101,8 @@ impl DraftAudience {
     {
         let mut listening = std::mem::take(&mut *self.lock());
         let whole = listening.add(delta);
-        if let Err(error) = listening.refresh(delivery, channel, self.pace).await {
+        let refreshed = listening.refresh(delivery, channel, self.pace).await;
+        if let Err(error) = refreshed {
             tracing::warn!(%error, "subscribers of a draft could not be read");
             // No socket gets this piece, so each gets the whole text next time.
             listening.forget_informed();
