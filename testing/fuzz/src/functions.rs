@@ -188,10 +188,16 @@ fn dependencies(
         fan_out,
         maintenance,
         verifier: tokens::verifier(),
-        limits: RateLimits { connect: UNLIMITED, create: UNLIMITED, members: UNLIMITED, other: UNLIMITED },
+        limits: RateLimits {
+            connect: UNLIMITED,
+            create: UNLIMITED,
+            members: UNLIMITED,
+            presence: UNLIMITED,
+            other: UNLIMITED,
+        },
         additions: MemberAdditions::Everybody,
         creations: CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 1_000_000 },
-        receipts: 200,
+        presence: 200,
         agent_name: "agent".to_owned(),
     }
 }

@@ -143,4 +143,9 @@ mutants! {
     DraftAbandoned,
     /// A client ignores a gap of a draft.
     DraftGapIgnored,
+    /// A client ends a draft by its last frame only, and not by the message.
+    DraftKept,
+
+    /// The sockets that get an arrival are not recorded: in a channel that has grown, no socket gets the departure.
+    DepartureUntold takes out ListenersKept,
 }

@@ -80,6 +80,8 @@ pub(crate) struct Node {
     drafts: DraftAudience,
     /// Frames that the process pushed or dispatched.
     frames: Mutex<Vec<String>>,
+    /// Channel whose guests the process announces.
+    pub(crate) announces: Option<ChannelKey>,
 }
 
 impl Node {
@@ -94,8 +96,8 @@ impl Node {
         if world.time.one_in(4) {
             process.jump();
         }
-        let (store, drafts) = (world.store.through(process), DraftAudience::default());
-        Self { world: Arc::clone(world), store, drafts, frames: Mutex::default() }
+        let (store, drafts) = (world.store.through(process), DraftAudience::new(world.draft_pace));
+        Self { world: Arc::clone(world), store, drafts, frames: Mutex::default(), announces: None }
     }
 
     pub(crate) fn process(&self) -> &Process {
@@ -242,6 +244,9 @@ impl Hook for Process {
     }
 
     async fn after(&self, call: Call) -> bool {
+        if matches!(call, Call::Open | Call::Close | Call::Subscribe | Call::Unsubscribe) {
+            self.world.subscribed.raise();
+        }
         // Runs at the instant of the call's effect. A caller that may see the channel at this instant could read the
         // same again.
         if !lock(&self.misread).is_empty() {
@@ -299,6 +304,9 @@ impl Clock for Node {
 impl SocketGateway for Node {
     async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
         let (time, frame) = (&self.world.time, &self.sent(frame));
+        if let Some(key) = &self.announces {
+            oracle::announces(&self.world, key, id, frame, false);
+        }
         let until = time.now() + i64::try_from(PUSH_DURATION.as_millis()).unwrap_or_default();
         time.turn().await;
         if time.inject_fault(40) {
@@ -336,6 +344,9 @@ impl SocketGateway for Node {
         self.world.tell(|| {
             format!("{} push to {id}: {pushed:?} {}", self.process().number, frame.get(..90).unwrap_or(frame))
         });
+        if let Some(key) = self.announces.as_ref().filter(|_| pushed == Pushed::Delivered) {
+            oracle::announces(&self.world, key, id, frame, true);
+        }
         self.world.pushed.raise();
         time.turn().await;
         if time.inject_fault(CALLS) { Err(broken()) } else { Ok(pushed) }

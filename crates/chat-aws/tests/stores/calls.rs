@@ -224,6 +224,41 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     assert_eq!(json!(calls.take()), documented("delivery_of_what_was_handed_over"));
 }
 
+#[tokio::test]
+async fn an_arrival_and_a_departure_read_a_limited_audience_once() {
+    let (tables, calls) = Tables::new().await.counted();
+    let connections = tables.connections();
+    let opened = ["alice", "bob", "carol"].map(|name| {
+        let id = format!("{name}=");
+        Connection { user_id: user(name), ..connection(&id, 1, NOW) }
+    });
+    for one in &opened {
+        connections.register_pending(&one.user_id, &UserConnection::from(one)).await.unwrap();
+        connections.activate(one, &BTreeSet::new()).await.unwrap();
+    }
+    let (channel, sockets) = (opened[0].channels[0].clone(), Sockets::default());
+    let delivery = Delivery {
+        connections: &connections,
+        sockets: &sockets,
+        fan_out: &sockets,
+        clock: &At(NOW),
+        deadline: Timestamp::from_millis(NOW.as_millis() + 60_000),
+    };
+    let announce = async |name: &str, most| {
+        calls.take();
+        let (events, report) =
+            delivery.announce_presence(&channel, BTreeSet::from([user(name)]), most, 200).await.unwrap();
+        (events, report.delivered, json!(calls.take()))
+    };
+    assert_eq!(announce("alice", 2).await, (0, 0, documented("arrival_in_a_large_channel")));
+    assert_eq!(announce("bob", 200).await, (1, 2, documented("arrival")));
+    connections.close(&opened[1].key).await.unwrap();
+    assert_eq!(announce("bob", 200).await, (1, 2, documented("departure")));
+    assert_eq!(announce("alice", 200).await, (1, 1, documented("arrival")));
+    connections.close(&opened[0].key).await.unwrap();
+    assert_eq!(announce("alice", 0).await, (1, 1, documented("departure_from_a_large_channel")));
+}
+
 /// Returns the messages of all channels.
 fn messages_of<'a>(
     channels: &'a DynamoChannels,

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use futures::future::{join, try_join, try_join3};
 
-use super::{Call, Hook, MemoryStore, Reading, Rule, State};
+use super::{Call, Hook, MemoryStore, PresenceRecord, Reading, Rule, State};
 use crate::{
     model::{
         connection::{Audience, Connection, ConnectionKey, Gate, Subscription, UserConnection},
         error::StoreError,
         id::{ConnectionId, UserId},
-        incarnation::ChannelKey,
+        incarnation::{ChannelKey, Incarnation},
         limits::{CHANNELS_PER_CONNECTION, GATE_DURATION},
         parts::{AudienceCursor, Parts},
         ticket_digest::TicketDigest,
@@ -19,7 +19,7 @@ use crate::{
     ports::{
         connection_store::{AudiencePage, ConnectionStore, SubscriptionPage},
         expiry_store::ExpiryStore,
-        presence_store::PresenceStore,
+        presence_store::{Announced, PresenceStore},
         ticket_store::{Ticket, TicketStore},
     },
 };
@@ -350,24 +350,68 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
 }
 
 impl<H: Hook> PresenceStore for MemoryStore<H> {
-    async fn mark_online(&self, channel: &ChannelKey, user: &UserId, now: Timestamp) -> Result<bool, StoreError> {
-        let place = (channel.clone(), user.clone());
-        self.call(Call::MarkOnline, |state| {
-            let before = state.present.insert(place.clone(), now.plus(GATE_DURATION));
-            before.is_none_or(|until| until <= now)
+    async fn announced(&self, channel: &ChannelKey, users: &BTreeSet<UserId>) -> Result<Announced, StoreError> {
+        self.call(Call::Announced, |state| {
+            let mark = |user: &UserId| {
+                let record = state.present.get(&(channel.clone(), user.clone()))?;
+                Some((user.clone(), record.mark))
+            };
+            let listeners = state.presence_listeners.get(channel);
+            Announced {
+                marks: users.iter().filter_map(mark).collect(),
+                listeners: listeners.map(|(_, listeners)| listeners.clone()).unwrap_or_default(),
+                listeners_mark: listeners.map(|(mark, _)| *mark),
+            }
         })
         .await
     }
 
-    async fn is_online(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
-        let place = (channel.clone(), user.clone());
-        self.call(Call::IsOnline, |state| state.present.contains_key(&place)).await
+    async fn set_listeners(
+        &self,
+        channel: &ChannelKey,
+        before: Option<Incarnation>,
+        listeners: &[Subscription],
+        mark: Incarnation,
+        _: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.call(Call::SetListeners, |state| {
+            let current = state.presence_listeners.get(channel).map(|(mark, _)| *mark);
+            // A repeated call finds its own listeners.
+            let is_as_read = current == before || current == Some(mark);
+            if is_as_read && !state.lacks(Rule::ListenersKept) {
+                state.presence_listeners.insert(channel.clone(), (mark, listeners.to_vec()));
+            }
+            is_as_read
+        })
+        .await
     }
 
-    async fn mark_offline(&self, channel: &ChannelKey, user: &UserId) -> Result<(), StoreError> {
+    async fn mark_online(
+        &self,
+        channel: &ChannelKey,
+        user: &UserId,
+        mark: Incarnation,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let place = (channel.clone(), user.clone());
+        self.call(Call::MarkOnline, |state| {
+            let record = PresenceRecord { mark, until: now.plus(GATE_DURATION) };
+            let before = state.present.insert(place.clone(), record);
+            // A repeated call finds its own record.
+            before.is_none_or(|before| before.until <= now || before.mark == mark)
+        })
+        .await
+    }
+
+    async fn mark_offline(&self, channel: &ChannelKey, user: &UserId, mark: Incarnation) -> Result<bool, StoreError> {
         let place = (channel.clone(), user.clone());
         self.call(Call::MarkOffline, |state| {
-            state.present.remove(&place);
+            let is_other = state.present.get(&place).is_some_and(|record| record.mark != mark);
+            let is_kept = is_other && !state.lacks(Rule::PresenceAsRead);
+            if !is_kept {
+                state.present.remove(&place);
+            }
+            !is_kept
         })
         .await
     }

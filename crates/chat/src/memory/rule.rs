@@ -82,6 +82,10 @@ pub enum Rule {
     PendingListed,
     /// A pending connection can be subscribed.
     PendingSubscribed,
+    /// The subscriptions that listen to presence are stored.
+    ListenersKept,
+    /// A user is recorded as offline only if the record is as it was read.
+    PresenceAsRead,
 }
 
 /// Set of removed rules.

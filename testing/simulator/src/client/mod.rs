@@ -20,6 +20,7 @@ use chat::{
         access,
         error::ChatError,
         id::{ChannelId, ConnectionId, UserId},
+        seq::Seq,
         token_bucket::Bucket,
     },
     ports::{connection_store::ConnectionStore, ticket_store::Ticket},
@@ -54,6 +55,8 @@ struct Client {
     copies: BTreeMap<ChannelId, ChannelCopy>,
     /// States of messages that the client derives from events and pages.
     derived: Derived,
+    /// Drafts that a client with a planted bug shows.
+    kept_drafts: BTreeSet<(ChannelId, Seq)>,
     /// Number of connections so far.
     connections: u32,
 }
@@ -75,6 +78,7 @@ pub(crate) fn start(world: &Arc<World>, name: &'static str, of: &str, named: Opt
         named: named.map(channel),
         copies: BTreeMap::new(),
         derived: Derived::default(),
+        kept_drafts: BTreeSet::new(),
         connections: 0,
     };
     world.time.spawn(client.run());
@@ -297,6 +301,7 @@ impl Client {
             return Ok(());
         }
         let Some(Ok(of)) = frame.channel_id().map(str::parse::<ChannelId>) else { return Ok(()) };
+        self.keep_draft(&of, &frame);
         let taken = self.take_frame(&of, frame).await;
         self.unless_gone(&of, taken)
     }
@@ -337,6 +342,7 @@ impl Client {
             connection: Some(id.clone()),
             shown: self.copies.iter().map(|(of, copy)| (of.clone(), copy.shown())).collect(),
             known: Arc::clone(&self.derived.0),
+            drafts: self.drafts(),
             since_open: since_open.clone(),
             follows: self.named.is_none(),
         });

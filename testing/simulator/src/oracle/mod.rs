@@ -5,6 +5,7 @@ mod drafts;
 mod frames;
 mod numbers;
 mod permissions;
+mod presence;
 mod revisions;
 mod versions;
 
@@ -25,6 +26,7 @@ pub(crate) use self::{
     drafts::{held, progressed, resumed, shown},
     frames::pushed,
     numbers::{delivered, without_first_numbers},
+    presence::announces,
     versions::{Derived, outdated},
 };
 use crate::{

@@ -20,6 +20,7 @@ const PARTS: &str = "a-parts";
 const BLOCKED: &str = "blocked#";
 const ENDS: &str = "ends#";
 const DIVIDED: &str = "divided#";
+const LISTENERS: &str = "listeners";
 
 /// Separates a channel's key from the number of the part.
 const PART_SEPARATOR: char = '#';
@@ -67,7 +68,16 @@ impl Keys {
     }
 
     pub(crate) fn presence(&self, channel: &ChannelKey, user: &UserId) -> Item {
-        in_connections(format!("present#{}", self.name(channel)), format!("{USER}{user}"))
+        in_connections(self.presence_partition(channel), format!("{USER}{user}"))
+    }
+
+    /// Returns the key of the subscriptions that listen to presence.
+    pub(crate) fn listeners(&self, channel: &ChannelKey) -> Item {
+        in_connections(self.presence_partition(channel), LISTENERS)
+    }
+
+    fn presence_partition(&self, channel: &ChannelKey) -> String {
+        format!("present#{}", self.name(channel))
     }
 }
 
@@ -176,6 +186,24 @@ impl AudienceSort {
             return Ok(Self::Blocked(user.parse().map_err(|_| KeyError)?));
         }
         connection_of(sk).map(Self::Subscription)
+    }
+}
+
+/// An item of the partition of a channel's presence, by its sort key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PresenceSort {
+    /// The subscriptions that listen to presence.
+    Listeners,
+    /// A user that was announced.
+    User(UserId),
+}
+
+impl PresenceSort {
+    pub(crate) fn read(sk: &str) -> Result<Self, KeyError> {
+        if sk == LISTENERS {
+            return Ok(Self::Listeners);
+        }
+        sk.strip_prefix(USER).and_then(|user| user.parse().ok()).map(Self::User).ok_or(KeyError)
     }
 }
 

@@ -46,6 +46,7 @@
 //! | `chan#<key>#<part>` / `conn#<connection>` | a subscription in another part than the first |
 //! | `divided#` / `<key>` | a channel whose subscriptions have several parts, of any tenant, with their number |
 //! | `present#<key>` / `user#<user>` | a user whose presence was announced |
+//! | `present#<key>` / `listeners` | the subscriptions that listen to presence |
 //! | `ends#<minute>` / `conn#<connection>` | a connection whose token ends in that minute since the Unix epoch |
 //! | `ends#` / `cursor` | the last minute that was processed |
 //! | `ticket#<digest>` / `meta` | a ticket |
@@ -76,8 +77,8 @@ pub(crate) use chat_channels::{
     public_channel, rev_of, seq_of,
 };
 pub(crate) use chat_connections::{
-    AudienceSort, Place, connection, connection_of, divided_channels, end, ends, ends_cursor, first_subscription,
-    of_connection, subscribed, ticket,
+    AudienceSort, Place, PresenceSort, connection, connection_of, divided_channels, end, ends, ends_cursor,
+    first_subscription, of_connection, subscribed, ticket,
 };
 pub(crate) use sort_range::SortRange;
 

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `mod.rs` | the audience of an event |
 //! | `crowd.rs` | an audience that is read and dispatched shard by shard, and the pace |
+//! | `known.rs` | delivery to an audience that the caller has read |
 //! | `merge.rs` | changes of one message that become one event |
 //! | `shard.rs` | the parts of a push batch |
 //! | `push.rs` | pushes to sockets, retries, and sockets that are gone |
@@ -40,6 +41,7 @@ use crate::{
 };
 
 mod crowd;
+mod known;
 mod merge;
 mod push;
 mod shard;

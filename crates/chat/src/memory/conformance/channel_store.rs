@@ -80,7 +80,7 @@ where
             "a claim"
         );
         let (anna, anew): (UserId, ChannelId) = (id("anna")?, id("anew")?);
-        connections.mark_online(&old.key(), &anna, self.now).await?;
+        connections.mark_online(&old.key(), &anna, old.incarnation, self.now).await?;
         self.open("anew1=", "anna", &[&old]).await?;
         self.delete(&old, &owner).await?;
 
@@ -108,7 +108,8 @@ where
         require_eq!(audience.subscriptions, vec![], "the subscriptions");
         require!(!audience.gate.closed, "the gate of the channel before is closed, not this one's");
         require!(connections.gate(&old.key(), self.now).await?.closed, "the gate of a deleted channel is open");
-        require!(connections.mark_online(&key, &anna, self.now).await?, "the presence of the channel before is known");
+        let is_new = connections.mark_online(&key, &anna, new.incarnation, self.now).await?;
+        require!(is_new, "the presence of the channel before is known");
         require_eq!(self.head(&anew).await?, ChannelHead::from(&new), "the head");
         // The same `seq` and the same idempotency key are free in the new channel.
         let head = ChannelHead::from(&new);

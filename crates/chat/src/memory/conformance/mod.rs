@@ -125,6 +125,7 @@ where
         ("a connection is listed under each minute in which a token of it ends", Box::pin(bench.expiry_entries())),
         ("a ticket is redeemed once", Box::pin(bench.tickets())),
         ("a change of presence is reported once", Box::pin(bench.presence())),
+        ("listeners are replaced as they were read", Box::pin(bench.presence_listeners())),
         ("a reply lease has one owner at a time", Box::pin(bench.claims())),
         ("a draft is stored by the holder of its lease, until it expires", Box::pin(bench.drafts())),
         ("a draft has a status when it ends, and another worker continues it otherwise", Box::pin(bench.draft_ends())),

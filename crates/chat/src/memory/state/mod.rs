@@ -111,6 +111,15 @@ pub struct ChangeRecord {
     pub expires_at: Timestamp,
 }
 
+/// Stored record of a user that was announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PresenceRecord {
+    /// Mark of the last write.
+    pub mark: Incarnation,
+    /// Time until which the record counts.
+    pub until: Timestamp,
+}
+
 /// State of all stores. Items of a channel are stored under its key. Only [`State::channels`] and
 /// [`State::last_changes`] use the id.
 #[derive(Debug, Clone, Default)]
@@ -161,8 +170,10 @@ pub struct State {
     pub gates: BTreeMap<ChannelKey, StoredGate>,
     /// Users that gates block, and until when.
     pub blocked: BTreeMap<ChannelKey, BTreeMap<UserId, Timestamp>>,
-    /// Users whose presence was announced, and the time until which that counts.
-    pub present: BTreeMap<(ChannelKey, UserId), Timestamp>,
+    /// Users whose presence was announced.
+    pub present: BTreeMap<(ChannelKey, UserId), PresenceRecord>,
+    /// Subscriptions that listen to presence, with their mark.
+    pub presence_listeners: BTreeMap<ChannelKey, (Incarnation, Vec<Subscription>)>,
     /// Connections by the minute in which their token ends, since the Unix epoch.
     pub token_ends: BTreeMap<i64, BTreeSet<ConnectionId>>,
     /// Last minute of [`State::token_ends`] that is processed.
