@@ -18,6 +18,7 @@ use chat::{
 };
 
 use crate::{
+    client::CONNECT_LIMITS,
     invocation::request,
     node::THRESHOLD,
     oracle::Caller,
@@ -101,7 +102,7 @@ async fn come(world: &Arc<World>, name: &str, visit: u64) -> Option<ConnectionKe
         let asked = Asked::of_request(Some(vec![channel(HALL)]));
         let token_expires_at = node.deadline(3_600);
         let asked = Connect { connection_id, user_id, token_expires_at, asked, allowed_channels: None };
-        node.connector().connect(asked, 20).await
+        node.connector().connect(asked, CONNECT_LIMITS).await
     });
     connected.await.1?.ok()?;
     let key = world.store.state().connections.get(&id)?.key.clone();

@@ -233,7 +233,7 @@ async fn an_arrival_and_a_departure_read_a_limited_audience_once() {
         Connection { user_id: user(name), ..connection(&id, 1, NOW) }
     });
     for one in &opened {
-        connections.register_pending(&one.user_id, &UserConnection::from(one)).await.unwrap();
+        connections.register_pending(one).await.unwrap();
         connections.activate(one, &BTreeSet::new()).await.unwrap();
     }
     let (channel, sockets) = (opened[0].channels[0].clone(), Sockets::default());

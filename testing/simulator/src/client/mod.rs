@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// Limits of connections that no client reaches.
-const CONNECT_LIMITS: ConnectLimits =
+pub(crate) const CONNECT_LIMITS: ConnectLimits =
     ConnectLimits { bucket: Bucket { every: Duration::from_millis(1), burst: 1_000 }, connections: 20 };
 
 /// Maximum repeated requests for a channel that is not found.
