@@ -359,6 +359,8 @@ SELDOM = {
     # A handshake that took longer than a second adjusts its subscriptions to memberships that began or ended meanwhile.
     ("OnConnectFunction", "dynamodb:GetItem", "ChannelsTable"),
     ("OnConnectFunction", "dynamodb:PutItem", "ConnectionsTable"),
+    # A socket closes whose channel is divided into more parts than the environment knows.
+    ("OnDisconnectFunction", "dynamodb:Query", "ConnectionsTable"),
     # More than 50 sockets receive a typing event.
     ("ChannelsFunction", "lambda:InvokeFunction", "SendMessageFunction"),
     # The frames of a socket that accepts nothing for seconds are requeued.
