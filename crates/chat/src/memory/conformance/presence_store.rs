@@ -69,18 +69,18 @@ where
         };
         let (one, two) = (vec![subscription("a=", true)?], vec![subscription("a=", true)?, subscription("b=", false)?]);
         let (first, second, third) = (self.mark(), self.mark(), self.mark());
-        require_eq!(self.listeners(&key).await?, (vec![], None), "no listeners");
+        require_eq!(self.told_of(&key).await?, (vec![], None), "no listeners");
         let wrong = connections.set_listeners(&key, Some(first), &one, second, self.now).await?;
         require!(!wrong, "listeners that are not stored have a mark");
         require!(connections.set_listeners(&key, None, &one, first, self.now).await?, "the first listeners");
         require!(connections.set_listeners(&key, None, &one, first, self.now).await?, "a repeated call");
-        require_eq!(self.listeners(&key).await?, (one.clone(), Some(first)), "the first listeners");
+        require_eq!(self.told_of(&key).await?, (one.clone(), Some(first)), "the first listeners");
         require!(!connections.set_listeners(&key, None, &two, second, self.now).await?, "listeners are overwritten");
         require!(connections.set_listeners(&key, Some(first), &two, second, self.now).await?, "the next listeners");
         require!(!connections.set_listeners(&key, Some(first), &one, third, self.now).await?, "a mark counts twice");
-        require_eq!(self.listeners(&key).await?, (two, Some(second)), "the next listeners");
+        require_eq!(self.told_of(&key).await?, (two, Some(second)), "the next listeners");
         require!(connections.set_listeners(&key, Some(second), &[], third, self.now).await?, "no listeners are left");
-        require_eq!(self.listeners(&key).await?, (vec![], Some(third)), "no listeners are left");
+        require_eq!(self.told_of(&key).await?, (vec![], Some(third)), "no listeners are left");
         Ok(())
     }
 
@@ -91,7 +91,7 @@ where
     }
 
     /// Returns the listeners of a channel, with their mark.
-    async fn listeners(&self, key: &ChannelKey) -> Outcome<(Vec<Subscription>, Option<Incarnation>)> {
+    async fn told_of(&self, key: &ChannelKey) -> Outcome<(Vec<Subscription>, Option<Incarnation>)> {
         let announced = self.ports.connections.announced(key, &BTreeSet::from([id("pia")?])).await?;
         Ok((announced.listeners, announced.listeners_mark))
     }
