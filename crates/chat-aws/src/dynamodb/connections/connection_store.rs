@@ -29,8 +29,8 @@ use super::{
 use crate::{
     dynamodb::{
         batch,
-        expiry::{end_of, kept_until},
-        item::{Item, n, read, s},
+        expiry::end_of,
+        item::{n, read, s},
         keys::{self, Place},
         transaction::{OPERATION, Part, Ran, Transaction, Write},
     },
