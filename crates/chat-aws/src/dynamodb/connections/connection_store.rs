@@ -201,15 +201,14 @@ impl ConnectionStore for DynamoConnections {
             .map_err(|error| sdk_error("Query", error))?;
         let mut audience = Audience::default();
         read_audience(page.items.unwrap_or_default(), &mut audience, &mut Parts::default())?;
-        let next_after = match &page.last_evaluated_key {
-            Some(last) => Some(AudienceCursor { after: Some(connection_id(last)?), ..at }),
-            None => {
-                // The number is beside the gate, which these pages leave out.
-                if at.parts == Parts::ONE {
-                    at.parts = self.stored_parts(channel).await?;
-                }
-                at.next_part()
+        let next_after = if let Some(last) = &page.last_evaluated_key {
+            Some(AudienceCursor { after: Some(connection_id(last)?), ..at })
+        } else {
+            // The number is beside the gate, which these pages leave out.
+            if at.parts == Parts::ONE {
+                at.parts = self.stored_parts(channel).await?;
             }
+            at.next_part()
         };
         Ok(SubscriptionPage { subscriptions: audience.subscriptions, next_after })
     }
