@@ -253,6 +253,4 @@ fn page(all: Vec<Subscription>, after: Option<&UserId>, limit: u16) -> (Vec<Subs
 }
 
 #[cfg(test)]
-mod crowd;
-#[cfg(test)]
 mod tests;

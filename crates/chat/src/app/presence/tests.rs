@@ -1,5 +1,7 @@
 //! Lists of present users, and announcements of users that come and go.
 
+mod crowd;
+
 use std::{
     sync::{
         Mutex,

@@ -1,7 +1,7 @@
 //! Requests to the gateway that a crowd causes: drafts, typing, and users that come and go. Prints the figures of
 //! `docs/reports/cost.md`.
 //!
-//! `cargo test -p chat --lib app::presence::crowd -- --nocapture`
+//! `cargo test -p chat --lib app::presence::tests::crowd -- --nocapture`
 
 use std::{sync::Mutex, time::Duration};
 
