@@ -15,6 +15,7 @@ use chat::{
     app::{
         channels::{ChosenChannelIds, CreationRules},
         connect::ConnectLimits,
+        delivery::Reach,
         frame_budget::FrameBudgets,
         rate_limit::RateLimits,
     },
@@ -142,7 +143,8 @@ impl Functions {
                 connections: connections.clone(),
                 sockets,
                 fan_out,
-                threshold: 20,
+                // A pace would only take time.
+                reach: Reach { threshold: 20, rate: u32::MAX },
                 presence: 200,
             },
             connections,
