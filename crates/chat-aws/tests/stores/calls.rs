@@ -46,7 +46,7 @@ use chat::{
 use chat_aws::{DynamoDeletedChannels, DynamoTenants};
 use serde_json::Value;
 
-use super::*;
+use super::{recorder::Calls, *};
 
 /// A socket gateway that accepts every push.
 #[derive(Debug, Default)]
@@ -282,6 +282,30 @@ async fn open(tables: &Tables, user_id: &UserId, asked: Asked, now: Timestamp) {
     connector.connect(asked, ConnectLimits { bucket: WIDE, connections: 20 }).await.unwrap();
 }
 
+/// Opens and closes a socket of bob, and runs the maintenance. Returns the costs by case.
+async fn costs_of_connections(tables: &Tables, calls: &Calls, connections: &DynamoConnections) -> Vec<(String, Value)> {
+    let bob = user("bob");
+    let at = |seconds| Timestamp::from_secs(NOW.as_secs() + seconds);
+    let mut costs = Vec::new();
+    let mut note = |case: &str| costs.push((case.to_owned(), calls.cost().json_with_round_trips()));
+    open(tables, &bob, Asked::Memberships, at(1)).await;
+    note("connect_to_two_memberships");
+    open(tables, &bob, Asked::Channels(["public", "private"].map(channel_id).to_vec()), at(2)).await;
+    note("connect_to_two_named_channels");
+    let (_, found) = connections.find(&"bob=".parse().unwrap()).await.unwrap().unwrap();
+    assert!(connections.close_found(&found).await.unwrap());
+    note("disconnect_with_two_channels");
+    connections.worked_off(Timestamp::from_secs(NOW.as_secs() - 60)).await.unwrap();
+    calls.take();
+    let deleted = DynamoDeletedChannels::new(tables.client.clone(), "chat_events", "chat_channels");
+    let tenants = DynamoTenants { channels: tables.channels(), connections: connections.clone(), deleted };
+    let (expiry, ends) = (&tenants.connections, &tenants.deleted);
+    let maintenance = Maintenance { tenants: &tenants, expiry, ends, sockets: &Sockets::default(), clock: &At(NOW) };
+    assert_eq!(maintenance.run(Duration::from_secs(1)).await.unwrap(), Finished { closed: 0, ended: 0 });
+    note("idle_upkeep");
+    costs
+}
+
 /// The operations that are less frequent than sends, in a public and in a private channel. Alice owns both, and bob is
 /// a member of both. Each has a socket with `auto_subscribe`.
 #[tokio::test]
@@ -381,23 +405,7 @@ async fn what_other_operations_cost_is_written_down() {
     note("list_of_two_own_channels_with_unread_messages");
     assert_eq!(lists.public_channels(&caller, &Filter::default(), None, 50).await.unwrap().channels.len(), 1);
     note("list_of_one_public_channel_with_unread_messages");
-    let at = |seconds| Timestamp::from_secs(NOW.as_secs() + seconds);
-    let mut note = |case: &str| costs.insert(case.to_owned(), calls.cost().json_with_round_trips());
-    open(&tables, &bob, Asked::Memberships, at(1)).await;
-    note("connect_to_two_memberships");
-    open(&tables, &bob, Asked::Channels(["public", "private"].map(channel_id).to_vec()), at(2)).await;
-    note("connect_to_two_named_channels");
-    let (_, found) = connections.find(&"bob=".parse().unwrap()).await.unwrap().unwrap();
-    assert!(connections.close_found(&found).await.unwrap());
-    note("disconnect_with_two_channels");
-    connections.worked_off(Timestamp::from_secs(NOW.as_secs() - 60)).await.unwrap();
-    calls.take();
-    let deleted = DynamoDeletedChannels::new(tables.client.clone(), "chat_events", "chat_channels");
-    let tenants = DynamoTenants { channels: channels.clone(), connections: connections.clone(), deleted };
-    let (expiry, ends) = (&tenants.connections, &tenants.deleted);
-    let maintenance = Maintenance { tenants: &tenants, expiry, ends, sockets: &sockets, clock: &clock };
-    assert_eq!(maintenance.run(Duration::from_secs(1)).await.unwrap(), Finished { closed: 0, ended: 0 });
-    note("idle_upkeep");
+    costs.extend(costs_of_connections(&tables, &calls, &connections).await);
     let expected: serde_json::Map<String, Value> = costs.keys().map(|case| (case.clone(), documented(case))).collect();
     assert_eq!(costs, expected, "{}", serde_json::to_string_pretty(&costs).unwrap());
 }
