@@ -117,10 +117,12 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
                 state.connections.remove(&connection.key.id)
             })
             .await?;
-        for channel in removed.into_iter().flat_map(|removed| removed.channels) {
-            self.call(Call::Withdraw, |state| state.remove_subscription(&channel, &connection.key)).await?;
+        if let Some(removed) = removed {
+            for channel in removed.channels {
+                self.call(Call::Withdraw, |state| state.remove_subscription(&channel, &connection.key)).await?;
+            }
+            self.remove_expiry_entry(connection.expires_at, &connection.key.id).await?;
         }
-        self.remove_expiry_entry(connection.expires_at, &connection.key.id).await?;
         self.call(Call::Withdraw, |state| state.forget_of_user(user, &connection.key)).await
     }
 

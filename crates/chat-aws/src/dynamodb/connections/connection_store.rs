@@ -55,14 +55,15 @@ impl ConnectionStore for DynamoConnections {
     async fn remove_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
         let ConnectionKey { id, connected_at } = &connection.key;
         let removed = self.delete(keys::connection(id), *connected_at).await?;
-        let channels = removed.map(|item| read::<ConnectionItem>("DeleteItem", item)).transpose()?;
-        let channels = channels.map(|item| item.channels).unwrap_or_default();
-        try_join3(
-            self.delete_subscriptions(&channels, &connection.key),
-            self.delete(self.keys.user_connection(user, id), *connected_at),
-            self.remove_expiry_entry(connection.expires_at, id),
-        )
-        .await?;
+        let of_user = self.delete(self.keys.user_connection(user, id), *connected_at);
+        let Some(item) = removed else {
+            // The expiry entry may be that of a later connection with the id. The maintenance removes it.
+            of_user.await?;
+            return Ok(());
+        };
+        let places = read::<ConnectionItem>("DeleteItem", item)?.channels;
+        let subscriptions = self.delete_subscriptions(&places, &connection.key);
+        try_join3(subscriptions, of_user, self.remove_expiry_entry(connection.expires_at, id)).await?;
         Ok(())
     }
 

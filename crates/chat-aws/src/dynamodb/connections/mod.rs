@@ -20,7 +20,7 @@ mod presence_store;
 mod subscriptions;
 mod ticket_store;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -69,6 +69,12 @@ impl DynamoConnections {
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into(), tenant: None, keys: Keys::default(), known: Arc::default() }
+    }
+
+    /// Sets the maximum age of the list of divided channels by which subscriptions are written, instead of ten seconds.
+    #[must_use]
+    pub fn with_parts_known_for(self, duration: Duration) -> Self {
+        Self { known: Arc::new(KnownParts::for_at_most(duration)), ..self }
     }
 
     /// Returns the connections of one tenant.

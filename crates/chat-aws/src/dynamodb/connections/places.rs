@@ -57,8 +57,12 @@ const PART_SUBSCRIPTIONS: usize = 5_000;
 const NEVER: i64 = 253_402_300_799;
 
 /// Numbers of parts of divided channels, by the channel's key with its tenant.
-#[derive(Debug, Default)]
-pub(super) struct KnownParts(Mutex<Known>);
+#[derive(Debug)]
+pub(super) struct KnownParts {
+    /// Maximum age of the list.
+    duration: Duration,
+    known: Mutex<Known>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -67,15 +71,25 @@ struct Known {
     parts: HashMap<String, Parts>,
 }
 
+impl Default for KnownParts {
+    fn default() -> Self {
+        Self::for_at_most(KNOWN_DURATION)
+    }
+}
+
 impl KnownParts {
+    pub(super) fn for_at_most(duration: Duration) -> Self {
+        Self { duration, known: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether the list has to be read at `now`, and notes that it is.
     fn is_due(&self, now: Duration) -> bool {
         let mut known = self.lock();
-        let is_due = known.read_at.is_none_or(|at| now.saturating_sub(at) >= KNOWN_DURATION);
+        let is_due = known.read_at.is_none_or(|at| now.saturating_sub(at) >= self.duration);
         if is_due {
             known.read_at = Some(now);
         }
