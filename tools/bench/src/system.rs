@@ -249,7 +249,8 @@ impl System {
         let path = format!("/channels/{channel}/messages");
         async move {
             let body = json!({ "content": "Shall we meet at the station at half past six?" }).to_string();
-            let (method, body) = if number % 2 == 0 { (Method::GET, None) } else { (Method::POST, Some(body)) };
+            let (method, body) =
+                if number.is_multiple_of(2) { (Method::GET, None) } else { (Method::POST, Some(body)) };
             Ok(api.ask(method, &path, &[], body.as_deref()).await?.status.as_u16())
         }
     }
