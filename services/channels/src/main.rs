@@ -39,6 +39,7 @@ async fn main() -> Result<(), Error> {
             connect: bucket("CONNECT_RATE", "CONNECT_BURST")?,
             create: per_minute("CHANNELS_PER_MINUTE")?,
             members: per_minute("MEMBERS_PER_MINUTE")?,
+            presence: per_minute("PRESENCE_PER_MINUTE")?,
             other: bucket("ACTION_RATE", "ACTION_BURST")?,
         },
         additions: choice("MEMBER_ADDITIONS")?,
@@ -46,7 +47,7 @@ async fn main() -> Result<(), Error> {
             chosen_ids: choice("CHOSEN_CHANNEL_IDS")?,
             channels_per_user: number("CHANNELS_PER_USER")?,
         },
-        receipts: number("PRESENCE_SUBSCRIPTIONS")?,
+        presence: number("PRESENCE_SUBSCRIPTIONS")?,
         agent_name: variable("AGENT_NAME")?,
     };
     let rest = Rest::from_env();

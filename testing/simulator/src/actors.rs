@@ -10,7 +10,7 @@ use chat::{
 
 use crate::{
     changes::{react_last, revise},
-    client, lounge,
+    client, hall, lounge,
     oracle::{self, Caller},
     stream::{self, Reader},
     tables::EndCause,
@@ -42,6 +42,9 @@ pub(crate) fn start(world: &Arc<World>) {
         client::start(world, "bob, private", MEMBER, Some(PRIVATE));
         client::start(world, "carol, public", READER, Some(PUBLIC));
         client::start(world, "mallory, private", STRANGER, Some(PRIVATE));
+    }
+    if world.hall {
+        hall::start(world);
     }
     // One cache per channel: the senders' invocations share an environment, in sequence or concurrently.
     let (public, private) = (Shared::default(), Shared::default());

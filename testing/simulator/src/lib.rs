@@ -11,6 +11,7 @@
 //! | clients | subscribe to all their channels or to a named one; read the history after a gap of `seq`, the changes after a gap of `rev`, and the reply after a gap of a draft; load the history again if changes have expired; connect by ticket; renew tokens |
 //! | stream | gives both workers batches of changes, in several lanes |
 //! | workers | deliver, and reply as the agent; dispatch push batches of large audiences to `SendMessageFunction` |
+//! | guests of the hall | in some schedules: come to a channel and go; a worker announces them by a small limit of subscriptions |
 //! | maintenance | two concurrent functions close expired sockets, and carry out pending ends under leases |
 //! | users of the lounge | delete and recreate that channel; make it private and public, archive and restore it; remove members, who rejoin; in some schedules invite, accept, decline and withdraw; demote and remove each other; edit, delete, react, cancel, mark and read; in some schedules edit two fields of a message at once |
 //!
@@ -24,6 +25,7 @@
 //! | clocks | differ between processes, and jump while a process runs |
 //! | stores | in some schedules keep records of changes for two seconds |
 //! | quotas | in some schedules stores and gateway accept few calls and pushes at a time, for three seconds |
+//! | drafts | in some schedules have a slow pace, or so small a limit of sockets that these get the message only |
 //! | models | end mid-reply, refuse, are busy; in some schedules they continue a reply from its prefix |
 //!
 //! Each schedule has a budget of faults. When it is used up the system must converge. `oracle` contains the invariants
@@ -33,6 +35,7 @@ mod actors;
 mod changes;
 mod client;
 mod executor;
+mod hall;
 mod invocation;
 mod lounge;
 mod model;

@@ -74,6 +74,8 @@ pub(crate) struct Notes {
     /// Members whose open connections may lack the channel. The request that added them got no answer, and its
     /// repetition was refused.
     pub(crate) unfollowed: BTreeSet<(ChannelKey, UserId)>,
+    /// Sockets of a channel that were told that a user came, and not yet that the user has gone.
+    pub(crate) told: BTreeSet<(ChannelKey, ConnectionId, UserId)>,
     /// Number of model calls for a message.
     pub(crate) calls: BTreeMap<QuestionKey, u32>,
     /// Number of events that each require a further model call: a death, an error or a failure of the model after a
@@ -172,6 +174,8 @@ pub(crate) struct ClientView {
     pub(crate) shown: BTreeMap<ChannelId, Shown>,
     /// States of these messages.
     pub(crate) known: Arc<Mutex<Known>>,
+    /// Questions of which it shows a draft of the reply.
+    pub(crate) drafts: BTreeSet<(ChannelId, Seq)>,
     /// Channels of the client since its socket was opened.
     pub(crate) since_open: BTreeSet<ChannelKey>,
     /// Whether the connection has `auto_subscribe`.

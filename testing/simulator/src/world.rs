@@ -12,6 +12,7 @@ use chat::{
     memory::MemoryStore,
     model::{
         channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
+        draft::DraftPace,
         id::{ChannelId, UserId},
         incarnation::Incarnation,
         limits::CHANGE_DURATION,
@@ -36,6 +37,8 @@ pub(crate) const PUBLIC: &str = "public";
 pub(crate) const PRIVATE: &str = "private";
 /// The contended channel: it is deleted and recreated, made public and private, and its members come and go.
 pub(crate) const LOUNGE: &str = "lounge";
+/// The public channel whose guests are announced.
+pub(crate) const HALL: &str = "hall";
 /// Owner of all channels.
 pub(crate) const OWNER: &str = "alice";
 /// Member whose membership of the private channel ends in many schedules.
@@ -69,6 +72,10 @@ const THREADS: u64 = 8;
 const BUSY: u64 = 16;
 /// One in so many schedules stores records of changes for [`SHORT_DURATION`] only.
 const EXPIRES: u64 = 8;
+/// One in so many schedules has guests in the hall.
+const HALLS: u64 = 8;
+/// Two in so many schedules have another pace of drafts.
+const PACES: u64 = 16;
 /// Time for which some schedules store records of changes. Clients that were away longer load the history again.
 const SHORT_DURATION: Duration = Duration::from_secs(2);
 
@@ -110,6 +117,12 @@ pub(crate) struct World {
     pub(crate) change_duration: Duration,
     /// Quotas of some schedules.
     pub(crate) throttle: Throttle,
+    /// Whether guests come to the hall and go, and are announced there.
+    pub(crate) hall: bool,
+    /// Raised when subscriptions may have changed.
+    pub(crate) subscribed: Signal,
+    /// Pace of drafts. In some schedules few sockets are a crowd.
+    pub(crate) draft_pace: DraftPace,
     /// Whether the model continues a reply from its prefix.
     pub(crate) continues: bool,
     /// Number of words of a reply of a model that continues replies.
@@ -180,6 +193,13 @@ impl World {
             busy: seed % BUSY == 7,
             change_duration: if seed % EXPIRES == 3 { SHORT_DURATION } else { CHANGE_DURATION },
             throttle: Throttle::new(seed, START),
+            hall: seed % HALLS == 6,
+            subscribed: Signal::default(),
+            draft_pace: match seed % PACES {
+                6 => DraftPace { pushes_per_second: 1, listeners: 100 },
+                11 => DraftPace { pushes_per_second: 1_000, listeners: 1 },
+                _ => DraftPace::default(),
+            },
             continues: seed % 4 < 2,
             words: 2 + seed % 5,
             processes: AtomicU64::new(0),
@@ -188,6 +208,9 @@ impl World {
         let pair = [(OWNER, MemberRole::Owner), (MEMBER, MemberRole::Member)];
         world.make_channel(PUBLIC, Visibility::Public, AgentMode::Always, &pair);
         world.make_channel(PRIVATE, Visibility::Private, AgentMode::Off, &pair);
+        if world.hall {
+            world.make_channel(HALL, Visibility::Public, AgentMode::Off, &[]);
+        }
         world
     }
 

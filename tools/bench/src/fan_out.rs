@@ -41,6 +41,9 @@ const SIGNED: &str =
 /// Turns presence off, whose frames would be pushed too.
 const NO_PRESENCE: &str = "PresenceSubscriptions=1";
 
+/// Turns the pace of a crowd off: both methods are measured without the quota of an account.
+const NO_PACE: &str = "DeliveryRate=1000000";
+
 /// Options of `fan-out`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -92,7 +95,7 @@ pub(crate) async fn run(mut options: Options) -> Result<Report> {
             format!("{most} sockets do not fit in {files} open files: raise the hard limit (ulimit -Hn)").into()
         );
     }
-    let mut parameters: Vec<&str> = vec![NO_PRESENCE];
+    let mut parameters: Vec<&str> = vec![NO_PRESENCE, NO_PACE];
     parameters.extend(options.parameters.iter().map(String::as_str));
     let mut cells = Vec::new();
     for &sockets in &options.sockets {

@@ -33,7 +33,7 @@ const BATCHES: usize = 4;
 /// Number of unmeasured operations before the measurement.
 const WARM_UP: usize = 20;
 
-type Item = HashMap<String, AttributeValue>;
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// Options of `growth`.
 #[derive(Debug, Args)]
@@ -258,7 +258,7 @@ fn compare(costs: &mut [Cost], each: &[&str]) {
 }
 
 /// Returns the channel key.
-async fn key_of(client: &Client, channel: &str) -> Result<String> {
+pub(crate) async fn key_of(client: &Client, channel: &str) -> Result<String> {
     let text = |value: &str| AttributeValue::S(value.to_owned());
     let get = client.get_item().table_name("chat_channels").key("channel_id", text(channel)).key("sk", text("meta"));
     let meta = get.send().await?.item.ok_or("the channel is not there")?;
@@ -311,7 +311,7 @@ async fn write_audience(client: &Client, channel: &str, size: usize) -> Result<(
     write(client, "chat_connections", copies).await
 }
 
-async fn write(client: &Client, table: &str, items: impl Iterator<Item = Item>) -> Result<()> {
+pub(crate) async fn write(client: &Client, table: &str, items: impl Iterator<Item = Item>) -> Result<()> {
     futures::stream::iter(items)
         .chunks(BATCH)
         .map(async |items| {

@@ -6,10 +6,12 @@
 //! cargo bench-overhead
 //! cargo bench-growth
 //! cargo bench-push
+//! cargo bench-crowd
 //! ```
 //!
 //! `docs/reports/performance.md` describes their methods and results.
 
+mod crowd;
 mod end_to_end;
 mod fan_out;
 mod growth;
@@ -54,6 +56,8 @@ enum Command {
     Growth(growth::Options),
     /// Processor time of one push, against the SDK's client
     Push(push::Options),
+    /// One message to a crowd of simulated sockets, with requests beside it
+    Crowd(crowd::Options),
     /// Runs a server that a benchmark needs
     #[command(hide = true)]
     Serve(Serve),
@@ -108,6 +112,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Overhead(options) => overhead::run(options).await?,
         Command::Growth(options) => growth::run(options).await?,
         Command::Push(options) => push::run(options).await?,
+        Command::Crowd(options) => crowd::run(options).await?,
         Command::Serve(Serve { kind: Server::Floor, ready_file }) => return serve::floor(&ready_file).await,
         Command::Serve(Serve { kind: Server::Dynamodb, ready_file }) => return serve::dynamodb(&ready_file).await,
         Command::Serve(Serve { kind: Server::Sink, ready_file }) => return serve::sink(&ready_file).await,

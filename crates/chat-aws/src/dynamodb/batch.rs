@@ -36,27 +36,27 @@ pub(crate) fn delete(key: Item) -> Result<WriteRequest, StoreError> {
     Ok(WriteRequest::builder().delete_request(delete).build())
 }
 
-/// Writes all items in batches, in their order. Retries unprocessed items, up to [`ATTEMPTS`] attempts per batch.
+/// Writes all items, in batches side by side. Retries unprocessed items, up to [`ATTEMPTS`] attempts per batch. Returns
+/// after all batches, even if one of them fails.
 pub(crate) async fn write(client: &Client, table: &str, requests: Vec<WriteRequest>) -> Result<(), StoreError> {
-    for chunk in requests.chunks(ITEMS) {
-        let mut waiting = chunk.to_vec();
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                SystemClock.sleep(BACKOFF.delay(&SystemClock, attempt - 1)).await;
-            }
-            let call = client.batch_write_item().request_items(table, waiting);
-            let written = call.send().await.map_err(|error| sdk_error(OPERATION, error))?;
-            waiting = written.unprocessed_items.unwrap_or_default().remove(table).unwrap_or_default();
-            if waiting.is_empty() {
-                break;
-            }
+    let batches = requests.chunks(ITEMS).map(|chunk| write_batch(client, table, chunk.to_vec()));
+    futures::future::join_all(batches).await.into_iter().collect()
+}
+
+async fn write_batch(client: &Client, table: &str, mut waiting: Vec<WriteRequest>) -> Result<(), StoreError> {
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            SystemClock.sleep(BACKOFF.delay(&SystemClock, attempt - 1)).await;
         }
-        if !waiting.is_empty() {
-            let source = "the table is too busy to write all items".into();
-            return Err(StoreError { operation: OPERATION, retryable: true, source });
+        let call = client.batch_write_item().request_items(table, waiting);
+        let written = call.send().await.map_err(|error| sdk_error(OPERATION, error))?;
+        waiting = written.unprocessed_items.unwrap_or_default().remove(table).unwrap_or_default();
+        if waiting.is_empty() {
+            return Ok(());
         }
     }
-    Ok(())
+    let source = "the table is too busy to write all items".into();
+    Err(StoreError { operation: OPERATION, retryable: true, source })
 }
 
 /// Returns up to 100 items by their keys, in any order ("`BatchGetItem`" in the DynamoDB API reference). Leaves out

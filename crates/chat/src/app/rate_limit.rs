@@ -33,6 +33,8 @@ pub struct RateLimits {
     pub create: Bucket,
     /// Additions of members.
     pub members: Bucket,
+    /// Lists of present users.
+    pub presence: Bucket,
     /// Other expensive requests: one bucket for each [`LimitedAction`].
     pub other: Bucket,
 }
@@ -45,6 +47,7 @@ impl RateLimits {
             LimitedAction::Connect => self.connect,
             LimitedAction::Create => self.create,
             LimitedAction::AddMember => self.members,
+            LimitedAction::LookAtPresence => self.presence,
             LimitedAction::Wait => WAIT_BUCKET,
             _ => self.other,
         }

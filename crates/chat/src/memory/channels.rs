@@ -78,6 +78,11 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
         .await
     }
 
+    async fn current_channels(&self, ids: &[ChannelId]) -> Result<Vec<Channel>, StoreError> {
+        self.call(Call::CurrentChannels, |state| ids.iter().filter_map(|id| state.channels.get(id).cloned()).collect())
+            .await
+    }
+
     async fn channels_among(&self, keys: &[ChannelKey]) -> Result<Vec<Channel>, StoreError> {
         Ok(self.channels(keys.iter()).await?.into_iter().flatten().collect())
     }

@@ -107,6 +107,10 @@ pub trait ChannelStore: Send + Sync {
         id: &ChannelId,
     ) -> impl Future<Output = Result<Option<(Channel, Rev)>, StoreError>> + Send;
 
+    /// Returns the channels that currently have these ids, in any order. Leaves out ids that lead to none. Takes at most
+    /// [`PAGE_ITEMS`](crate::model::limits::PAGE_ITEMS) ids, each once.
+    fn current_channels(&self, ids: &[ChannelId]) -> impl Future<Output = Result<Vec<Channel>, StoreError>> + Send;
+
     /// Returns the channels of these keys, in any order. Leaves out keys whose id leads to another channel or to none.
     /// Takes at most [`PAGE_ITEMS`](crate::model::limits::PAGE_ITEMS) keys.
     fn channels_among(&self, keys: &[ChannelKey]) -> impl Future<Output = Result<Vec<Channel>, StoreError>> + Send;

@@ -5,6 +5,7 @@ mod drafts;
 mod frames;
 mod numbers;
 mod permissions;
+mod presence;
 mod rates;
 mod revisions;
 mod versions;
@@ -26,6 +27,7 @@ pub(crate) use self::{
     drafts::{held, progressed, resumed, shown},
     frames::pushed,
     numbers::{delivered, without_first_numbers},
+    presence::announces,
     versions::{Derived, outdated},
 };
 use crate::{

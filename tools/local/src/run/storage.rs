@@ -71,6 +71,7 @@ fn deployment(addresses: &Addresses, secret: &Secret, options: &RunOptions) -> D
         ("ChannelsPerUser", "1000000"),
         ("ChannelsPerMinute", "100000"),
         ("MembersPerMinute", "100000"),
+        ("PresencePerMinute", "100000"),
         ("ActionRate", "1000"),
         ("ActionBurst", "1000"),
         ("FrameRate", "10000"),

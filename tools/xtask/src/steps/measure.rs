@@ -11,6 +11,7 @@ const BENCHMARKS: &[&[&str]] = &[
     &["fan-out", "--messages", "2"],
     &["overhead", "--events", "20", "--starts", "2"],
     &["growth", "--operations", "20"],
+    &["crowd"],
 ];
 
 /// Compares the cost report with the counted requests.

@@ -99,8 +99,12 @@ impl ChannelStore for DynamoChannels {
         last_change::channel_with_rev(&self.client, &self.table, &self.keys, id).await
     }
 
+    async fn current_channels(&self, ids: &[ChannelId]) -> Result<Vec<Channel>, StoreError> {
+        Ok(self.channels(ids.iter()).await?.into_values().collect())
+    }
+
     async fn channels_among(&self, keys: &[ChannelKey]) -> Result<Vec<Channel>, StoreError> {
-        let found = self.channels(keys.iter()).await?;
+        let found = self.channels(keys.iter().map(|key| &key.channel_id)).await?;
         Ok(keys.iter().filter_map(|key| of_key(&found, key)).cloned().collect())
     }
 
@@ -160,7 +164,7 @@ impl ChannelStore for DynamoChannels {
                 Some(ChannelKey { channel_id, incarnation })
             })
             .collect();
-        let found = self.channels(listed.iter()).await?;
+        let found = self.channels(listed.iter().map(|key| &key.channel_id)).await?;
         // Leaves out channels that became private after the list was read.
         let is_listed = |channel: &&Channel| channel.visibility == Visibility::Public;
         let channels = listed.iter().filter_map(|key| of_key(&found, key)).filter(is_listed).cloned().collect();

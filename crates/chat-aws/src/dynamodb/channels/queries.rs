@@ -90,13 +90,13 @@ impl DynamoChannels {
         batch::get(&self.client, &self.table, wanted).await
     }
 
-    /// Returns the current channels of the ids in some keys: see [`of_key`].
+    /// Returns the current channels of some ids: see [`of_key`].
     pub(crate) async fn channels(
         &self,
-        keys: impl Iterator<Item = &ChannelKey>,
+        ids: impl Iterator<Item = &ChannelId>,
     ) -> Result<BTreeMap<ChannelId, Channel>, StoreError> {
         // DynamoDB refuses a request that names an item twice.
-        let ids: BTreeSet<&ChannelId> = keys.map(|key| &key.channel_id).collect();
+        let ids: BTreeSet<&ChannelId> = ids.collect();
         let items = self.batch_get(ids.into_iter().map(|id| self.keys.meta(id)).collect()).await?;
         let channels = items.into_iter().map(|item| {
             let channel = read_channel(BATCH_GET, &self.keys, item)?;

@@ -38,12 +38,16 @@
 //!
 //! | key | item |
 //! | --- | --- |
-//! | `conn#<connection>` / `meta` | a connection |
+//! | `conn#<connection>` / `meta` | a connection; `opening` if it is pending |
 //! | `user#<user>` / `conn#<connection>` | the same connection among those of its user |
 //! | `chan#<key>` / `a-gate` | the channel's gate; it sorts before the other items |
+//! | `chan#<key>` / `a-parts` | the number of parts of the subscriptions, if there are several; it sorts after the gate |
 //! | `chan#<key>` / `blocked#<user>` | a user whom the gate refuses; it sorts before the subscriptions |
 //! | `chan#<key>` / `conn#<connection>` | a subscription |
+//! | `chan#<key>#<part>` / `conn#<connection>` | a subscription in another part than the first |
+//! | `divided#` / `<key>` | a channel whose subscriptions have several parts, of any tenant, with their number |
 //! | `present#<key>` / `user#<user>` | a user whose presence was announced |
+//! | `present#<key>` / `listeners` | the subscriptions that listen to presence |
 //! | `ends#<minute>` / `conn#<connection>` | a connection whose token ends in that minute since the Unix epoch |
 //! | `ends#` / `cursor` | the last minute that was processed |
 //! | `ticket#<digest>` / `meta` | a ticket |
@@ -74,8 +78,8 @@ pub(crate) use chat_channels::{
     public_channel, rev_of, seq_of,
 };
 pub(crate) use chat_connections::{
-    AudienceSort, connection, connection_of, end, ends, ends_cursor, first_subscription, of_connection, subscribed,
-    ticket,
+    AudienceSort, Place, PresenceSort, connection, connection_of, divided_channels, end, ends, ends_cursor,
+    first_subscription, of_connection, subscribed, ticket,
 };
 pub(crate) use sort_range::SortRange;
 

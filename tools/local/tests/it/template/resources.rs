@@ -134,6 +134,11 @@ fn records_of_connections_and_subscriptions_reach_the_delivery_worker() {
         let record = json!({"eventName": name, "dynamodb": {"Keys": keys, "NewImage": connection}});
         assert_eq!(filters.match_any(&record), expected, "{name} {pk} {sk}");
     }
+    // No client has the socket of a pending connection.
+    let pending = json!({"opening": {"BOOL": true}, "connected_at": {"S": "2027-01-15T08:00:00.000Z"}});
+    let keys = json!({"pk": {"S": "conn#a="}, "sk": {"S": "meta"}});
+    let record = json!({"eventName": "INSERT", "dynamodb": {"Keys": keys, "NewImage": pending}});
+    assert!(!filters.match_any(&record));
 }
 
 /// Lambda's own filter of JSON lines is INFO by default ("Log-level filtering"). Lines without a level, such as those of
