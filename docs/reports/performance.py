@@ -4,7 +4,8 @@
     python3 docs/reports/performance.py           writes the tables between the markers, and the charts in docs/images/
     python3 docs/reports/performance.py --check   fails when a table or chart differs from the measurements
 
-The measurements are the JSON files in docs/reports/performance/, written by `cargo bench-… --json FILE`.
+The measurements are the JSON files in docs/reports/performance/, written by `cargo bench-… --json FILE`. Without its file a
+table is empty, and a warning names the file.
 """
 
 import argparse
@@ -22,9 +23,21 @@ COLOURS = ["#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#475569"]
 ORDER = ["switchboard", "floor", "serverless-offline", "serverless-offline, bare"]
 
 
-def measured(name):
-    file = REPORTS / "performance" / f"{name}.json"
-    return json.loads(file.read_text()) if file.exists() else None
+def path(name):
+    return REPORTS / "performance" / f"{name}.json"
+
+
+def measured():
+    """Returns the measurements by the name of their file."""
+    names = dict.fromkeys(name for name, *_ in PARTS.values())
+    files = {name: json.loads(path(name).read_text()) for name in names if path(name).exists()}
+    # A build that counts allocations is slower, so its run has a file of its own.
+    if "overhead" in files and path("allocations").exists():
+        counted = json.loads(path("allocations").read_text())["warm"]
+        counts = {(row["function"], row["what"]): row.get("allocations") for row in counted}
+        for row in files["overhead"]["warm"]:
+            row["allocations"] = counts.get((row["function"], row["what"]))
+    return files
 
 
 def short(value):
@@ -43,19 +56,36 @@ def table(header, rows):
     return "\n".join(lines)
 
 
-def machine(*files):
-    file = next(file for file in files if file)
-    about = file["machine"]
-    memory = int(about["memory"].split()[0]) / 1024 / 1024
-    return (
-        f"{about['cores']} cores ({about['processor']}), {memory:.0f} GB of memory, Linux {about['kernel'].split('-')[0]}, "
-        f"{about['profile']} build, {about['at']}."
-    )
+def columns(rows, wanted):
+    """Formats a table of `rows`. `wanted` has a header, a name of the row's field, and a function from the row to the cell
+    for each column. A column whose field no row has is left out: older measurements lack it."""
+    wanted = [column for column in wanted if any(column[1] in row for row in rows)]
+    return table([header for header, *_ in wanted], [[cell(row) for *_, cell in wanted] for row in rows])
 
 
-def end_to_end(file):
+def machine(files):
+    """Describes the machine and the days of the measurements; if they differ, each machine with its measurements."""
+    runs = {}
+    for name, file in files.items():
+        about = file["machine"]
+        memory = int(about["memory"].split()[0]) / 1024 / 1024
+        text = (
+            f"{about['cores']} cores ({about['processor']}), {memory:.0f} GB of memory, Linux {about['kernel'].split('-')[0]}, "
+            f"{about['profile']} build"
+        )
+        runs.setdefault(text, []).append((name, about["at"]))
+    lines = []
+    for text, measurements in runs.items():
+        names, days = zip(*measurements)
+        first, last = min(days), max(days)
+        which = f"{', '.join(names)}: " if len(runs) > 1 else ""
+        lines.append(f"{which}{text}, {first if first == last else f'{first} to {last}'}.")
+    return "\n\n".join(lines)
+
+
+def end_to_end(measurements):
     rows = []
-    for row in file["rows"]:
+    for row in measurements:
         name = f"**{row['system']}**" if row["system"] == "switchboard" else row["system"]
         rows.append([
             name, row["senders"], f"{row['sockets']:,}", short(row["rate"]),
@@ -69,9 +99,11 @@ def end_to_end(file):
     return table(header, rows)
 
 
-def shown(file):
+def shown(rows):
     """Returns the summary at ten sockets and one sender."""
-    cells = {row["system"]: row for row in file["rows"] if (row["senders"], row["sockets"]) == (1, 10)}
+    cells = {row["system"]: row for row in rows if (row["senders"], row["sockets"]) == (1, 10)}
+    if "serverless-offline" not in cells:
+        return ""
     ours, same, bare = (cells[name] for name in ("switchboard", "serverless-offline", "serverless-offline, bare"))
     return (
         f"At ten sockets and one sender: **{short(ours['rate'] / same['rate'])} times** the messages per second of "
@@ -81,36 +113,104 @@ def shown(file):
     )
 
 
-def fan_out(file):
+def writers(rows):
+    """Formats the hot channel of `end-to-end`."""
+    header = ["senders", "messages/s", "of one sender's", "push p50 ms", "p99 ms", "`POST` p50 ms", "p99 ms", "p99 / p50",
+              "lost or refused"]
+    return table(header, [[
+        row["senders"], short(row["rate"]), f"{100 * row['times_first']:.0f} %", short(row["push_ms"]["p50"]),
+        short(row["push_ms"]["p99"]), short(row["post_ms"]["p50"]), short(row["post_ms"]["p99"]), short(row["p99_of_p50"]),
+        row["missing"] + row["failures"],
+    ] for row in rows])
+
+
+def fan_out(measurements):
     rows = [[
         row["way"], f"{row['sockets']:,}", short(row["spread_ms"]["p50"]), short(row["spread_ms"]["p99"]), short(row["rate"]),
         f"{100 * row['of_bare']:.0f} %", short(row["whole_ms"]["p50"]), short(row["whole_ms"]["p99"]),
         short(row["whole_rate"]), f"{100 * row['whole_of_bare']:.0f} %",
-    ] for row in file["rows"]]
+    ] for row in measurements]
     header = ["way", "sockets", "first to last frame, p50 ms", "p99 ms", "sockets/s", "of bare", "request to last frame, p50 ms",
               "p99 ms", "sockets/s", "of bare"]
     return table(header, rows)
 
 
-def warm(file, counted):
-    allocations = {(row["function"], row["what"]): row.get("allocations") for row in (counted or {"warm": []})["warm"]}
-    rows = [[
-        row["function"], row["what"], short(row["answered_us"]["p50"]), short(row["answered_us"]["p99"]), short(row["calls"]),
-        short(row["waited_us"]["p50"]), short(row["rest_us"]["p50"]), short(row["times_empty"]),
-        short(row["times_empty_without_sdk"]), short(row["cpu_us"]),
-        short(allocations.get((row["function"], row["what"]))), short(row["peak_mb"]),
-    ] for row in file["warm"]]
-    header = ["function", "event", "p50 µs", "p99 µs", "calls", "waited µs", "rest µs", "× empty", "× empty without SDK",
-              "CPU µs", "allocations", "peak MB"]
-    return table(header, rows)
+def crowd(runs):
+    """Formats what a message costs: a column for each run."""
+    lines = [
+        ("parts of the subscriptions", lambda run: run["parts"]),
+        ("messages", lambda run: run["reached_ms"]["count"]),
+        ("request to the last socket, p50 s", lambda run: short(run["reached_ms"]["p50"] / 1000)),
+        ("the same, maximum s", lambda run: short(run["reached_ms"]["max"] / 1000)),
+        ("posts in the busiest second", lambda run: f"{run['posts_in_a_second']:,}"),
+        ("posts that the account refused", lambda run: f"{run['throttled']:,}"),
+        ("posts that reached a socket again", lambda run: f"{run['duplicates']:,}"),
+        ("read units of a message", lambda run: short(run["read_units"])),
+        ("the same, of the part with the most", lambda run: short(run["read_units_of_a_part"])),
+    ]
+    header = ["measurement", *(f"{run['subscriptions']:,} subscriptions" for run in runs)]
+    return table(header, [[name, *(cell(run) for run in runs)] for name, cell in lines])
 
 
-def starts(file):
-    rows = [[
-        row["function"], short(row["took_ms"]["p50"]), short(row["took_ms"]["p99"]), short(row["times_empty"]),
-        short(row["size_mb"]),
-    ] for row in file["starts"]]
-    return table(["function", "exec to first `/next`, p50 ms", "p99 ms", "× empty", "binary MB"], rows)
+def crowd_requests(runs):
+    rows = []
+    for run in runs:
+        for asked in run["requests"]:
+            times = 1.0 if asked["phase"] == "idle" else run["p99_of_idle"]
+            rows.append([
+                asked["phase"], f"{run['subscriptions']:,}", f"{asked['took_ms']['count']:,}", short(asked["took_ms"]["p50"]),
+                short(asked["took_ms"]["p99"]), short(times), asked["refused"], asked["failed"],
+            ])
+    return table(["requests", "subscriptions", "answered", "p50 ms", "p99 ms", "p99, × idle", "refused", "failed"], rows)
+
+
+def crowd_memory(runs):
+    names = sorted({name for run in runs for name in run["memory_mb"]})
+    header = ["function", *(f"MB, {run['subscriptions']:,} subscriptions" for run in runs)]
+    return table(header, [[name, *(short(run["memory_mb"].get(name)) for run in runs)] for name in names])
+
+
+def push(whole):
+    rows = [
+        ["signed request", short(whole["ours_us"]["p50"]), short(whole["ours_us"]["p99"]), "1.00"],
+        ["SDK's client", short(whole["sdk_us"]["p50"]), short(whole["sdk_us"]["p99"]), short(whole["ratio"]["p50"])],
+    ]
+    made = table(["processor time of a push", "p50 µs", "p99 µs", "× signed request"], rows)
+    bound = "not above" if whole["is_within"] else "above"
+    pairs = f"{len(whole['pairs'])} pairs of {whole['pushes']:,} pushes each"
+    return f"{made}\n\nThe ratio is the median of {pairs}. It is {bound} the decision's 1.25."
+
+
+def warm(rows):
+    return columns(rows, [
+        ("function", "function", lambda row: row["function"]),
+        ("event", "what", lambda row: row["what"]),
+        ("p50 µs", "answered_us", lambda row: short(row["answered_us"]["p50"])),
+        ("p99 µs", "answered_us", lambda row: short(row["answered_us"]["p99"])),
+        ("calls", "calls", lambda row: short(row["calls"])),
+        ("round trips", "round_trips", lambda row: short(row.get("round_trips"))),
+        ("waited µs", "waited_us", lambda row: short(row["waited_us"]["p50"])),
+        ("rest µs", "rest_us", lambda row: short(row["rest_us"]["p50"])),
+        ("× empty", "times_empty", lambda row: short(row["times_empty"])),
+        ("rest without SDK µs", "own_us", lambda row: short(row.get("own_us"))),
+        ("× empty without SDK", "times_empty_without_sdk", lambda row: short(row["times_empty_without_sdk"])),
+        ("CPU µs", "cpu_us", lambda row: short(row["cpu_us"])),
+        ("allocations", "function", lambda row: short(row.get("allocations"))),
+        ("peak MB", "peak_mb", lambda row: short(row["peak_mb"])),
+    ])
+
+
+def starts(rows):
+    return columns(rows, [
+        ("function", "function", lambda row: row["function"]),
+        ("exec to first `/next`, p50 ms", "took_ms", lambda row: short(row["took_ms"]["p50"])),
+        ("p99 ms", "took_ms", lambda row: short(row["took_ms"]["p99"])),
+        ("own ms", "own_ms", lambda row: short(row.get("own_ms"))),
+        ("× empty", "times_empty", lambda row: short(row["times_empty"])),
+        ("× SDK only", "times_sdk", lambda row: short(row.get("times_sdk"))),
+        ("peak MB", "peak_mb", lambda row: short(row.get("peak_mb"))),
+        ("binary MB", "size_mb", lambda row: short(row["size_mb"])),
+    ])
 
 
 def growth(rows, size):
@@ -122,11 +222,30 @@ def growth(rows, size):
 
 
 def hot(rows):
-    header = ["senders", "messages/s", "× one sender", "`POST` p50 ms", "p99 ms", "refused"]
+    """Formats the hot channel of `growth`."""
+    header = ["senders", "messages/s", "of one sender's", "`POST` p50 ms", "p99 ms", "p99 / p50", "lost or refused"]
     return table(header, [[
-        row["senders"], short(row["rate"]), short(row["times_one"]), short(row["post_ms"]["p50"]),
-        short(row["post_ms"]["p99"]), row["failures"],
+        row["senders"], short(row["rate"]), f"{100 * row['times_one']:.0f} %", short(row["post_ms"]["p50"]),
+        short(row["post_ms"]["p99"]), short(row["post_ms"]["p99"] / row["post_ms"]["p50"]), row["failures"],
     ] for row in rows])
+
+
+# Each generated part of the page: the file of its measurements, their name in the file, and the function that formats them.
+PARTS = {
+    "shown": ("end-to-end", "rows", shown),
+    "end-to-end": ("end-to-end", "rows", end_to_end),
+    "writers": ("end-to-end", "hot_channel", writers),
+    "fan-out": ("fan-out", "rows", fan_out),
+    "crowd": ("crowd", "rows", crowd),
+    "crowd-requests": ("crowd", "rows", crowd_requests),
+    "crowd-memory": ("crowd", "rows", crowd_memory),
+    "push": ("push", "rows", push),
+    "warm": ("overhead", "warm", warm),
+    "starts": ("overhead", "starts", starts),
+    "history": ("growth", "history", lambda rows: growth(rows, "messages")),
+    "subscriptions": ("growth", "subscriptions", lambda rows: growth(rows, "subscriptions")),
+    "hot-channel": ("growth", "hot_channel", hot),
+}
 
 
 def ticks(low, high):
@@ -136,7 +255,8 @@ def ticks(low, high):
 
 
 def plot(title, across, up, lines):
-    """Draws lines by name, each a list of (x, y), on two logarithmic axes."""
+    """Draws lines by name, each a list of (x, y), on two logarithmic axes. Leaves lines without points out."""
+    lines = {name: line for name, line in lines.items() if line}
     width, height, left, top, right, bottom = 640, 340, 66, 40, 190, 48
     points = [point for line in lines.values() for point in line]
     xs, ys = ticks(min(x for x, _ in points), max(x for x, _ in points)), ticks(min(y for _, y in points), max(y for _, y in points))
@@ -186,7 +306,7 @@ def plot(title, across, up, lines):
 
 
 def pictures(files):
-    end, fan, grown = files["end-to-end"], files["fan-out"], files["growth"]
+    end, fan, grown = (files.get(name) for name in ("end-to-end", "fan-out", "growth"))
     made = {}
     if end:
         one = [row for row in end["rows"] if row["senders"] == 1]
@@ -213,27 +333,27 @@ def pictures(files):
     return {IMAGES / f"{name}.svg": text for name, text in made.items()}
 
 
+def generated(files):
+    """Returns the generated parts of the page. Those without measurements are empty, with a warning."""
+    made, missing = {"machine": machine(files)}, []
+    for part, (name, rows, format_rows) in PARTS.items():
+        found = files.get(name, {}).get(rows)
+        made[part] = format_rows(found) if found else ""
+        if not found:
+            missing.append(f"{path(name)} has no {rows}" if name in files else f"{path(name)} is missing")
+    for reason in dict.fromkeys(missing):
+        print(f"warning: {reason}: its tables are empty", file=sys.stderr)
+    return made
+
+
 def page(text, files):
-    end, fan, over, grown = (files[name] for name in ("end-to-end", "fan-out", "overhead", "growth"))
-    parts = {"machine": machine(*files.values())}
-    if end:
-        parts |= {"end-to-end": end_to_end(end), "shown": shown(end)}
-    if fan:
-        parts["fan-out"] = fan_out(fan)
-    if over:
-        parts |= {"warm": warm(over, files["allocations"]), "starts": starts(over)}
-    if grown:
-        parts |= {
-            "history": growth(grown["history"], "messages"),
-            "subscriptions": growth(grown["subscriptions"], "subscriptions"),
-            "hot-channel": hot(grown["hot_channel"]),
-        }
-    for name, part in parts.items():
+    for name, part in generated(files).items():
         begin, end_mark = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end_mark)}", re.DOTALL)
         if not pattern.search(text):
             sys.exit(f"{PAGE} lacks the markers of {name}: {begin} … {end_mark}")
-        text = pattern.sub(lambda _, part=part: f"{begin}\n{part}\n{end_mark}", text)
+        whole = "\n".join(filter(None, [begin, part, end_mark]))
+        text = pattern.sub(lambda _, whole=whole: whole, text)
     return text
 
 
@@ -241,8 +361,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a table or chart is out of date")
     options = parser.parse_args()
-    names = ("end-to-end", "fan-out", "overhead", "allocations", "growth")
-    files = {name: measured(name) for name in names}
+    files = measured()
     made = {PAGE: page(PAGE.read_text(), files), **pictures(files)}
     for file, text in made.items():
         if not options.check:

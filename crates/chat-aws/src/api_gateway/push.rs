@@ -1,7 +1,7 @@
 //! The request of a push, which is signed here.
 //!
-//! A fan-out sends one small request per socket. Decision 0041 has the processor time of the SDK's client beside that of
-//! this code. `tests/push.rs` compares their requests byte for byte.
+//! A fan-out sends one small request per socket. `docs/reports/performance.md` has the processor time of the SDK's client
+//! beside that of this code. `tests/push.rs` compares their requests byte for byte.
 
 use aws_config::SdkConfig;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
