@@ -191,6 +191,4 @@ struct UnverifiedCache {
 }
 
 #[cfg(test)]
-mod crowd;
-#[cfg(test)]
 mod tests;

@@ -20,6 +20,8 @@ use crate::{
     testing::{Before, TestClock, TestStore, channel_messages, key},
 };
 
+mod crowd;
+
 fn by(sender: &str, content: &str, key: Option<&str>) -> SendMessage {
     SendMessage {
         channel_id: "c".parse().unwrap(),
@@ -220,7 +222,7 @@ async fn a_busy_sender_takes_a_handful_of_tokens_and_is_told_of_those_that_are_h
     };
     let mut cache = SendCache::default();
     let mut written = BTreeSet::new();
-    for (number, channel) in ["c", "c", "d", "c", "d", "c", "c", "c", "c", "c", "d"].into_iter().enumerate() {
+    for (number, channel) in ["c", "c", "d", "c", "d", "c", "c", "c", "c", "d", "c"].into_iter().enumerate() {
         // The head and its number are of one channel, and the tokens of all.
         cache = SendCache { tokens: cache.tokens, ..SendCache::default() };
         send(&store, &clock, limited(channel), &mut cache).await.unwrap();
