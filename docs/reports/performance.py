@@ -170,6 +170,18 @@ def crowd_memory(runs):
     return table(header, [[name, *(short(run["memory_mb"].get(name)) for run in runs)] for name in names])
 
 
+def crowd_scenarios(rows):
+    def kinds(row):
+        return ", ".join(f"{count:,} `{kind}`" for kind, count in sorted(row["kinds"].items()))
+
+    header = ["scenario", "listeners", "requests", "refused", "posts", "in the busiest second", "bound", "throttled", "s",
+              "frames"]
+    return table(header, [[
+        row["scenario"], f"{row['listeners']:,}", f"{row['accepted']:,}", f"{row['refused']:,}", f"{row['posts']:,}",
+        f"{row['posts_in_a_second']:,}", f"{row['bound']:,}", f"{row['throttled']:,}", short(row["seconds"]), kinds(row),
+    ] for row in rows])
+
+
 def push(whole):
     rows = [
         ["signed request", short(whole["ours_us"]["p50"]), short(whole["ours_us"]["p99"]), "1.00"],
@@ -239,6 +251,8 @@ PARTS = {
     "crowd": ("crowd", "rows", crowd),
     "crowd-requests": ("crowd", "rows", crowd_requests),
     "crowd-memory": ("crowd", "rows", crowd_memory),
+    "crowd-scenarios": ("crowd", "scenarios", crowd_scenarios),
+    "crowd-scenarios-before": ("crowd-before", "scenarios", crowd_scenarios),
     "push": ("push", "rows", push),
     "warm": ("overhead", "warm", warm),
     "starts": ("overhead", "starts", starts),

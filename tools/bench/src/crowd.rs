@@ -4,11 +4,19 @@
 //! `@connections`: a server that accepts each post for a known connection id, counts it, and throttles as AWS does. Its
 //! bucket holds the account's rate and burst, of which the requests to the REST API take their share too ("API Gateway
 //! quotas"). The subscriptions are written directly into the table, in the parts that `$connect` would choose.
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `crowd.rs` | one message to a crowd |
+//! | `crowd/scenarios.rs` | a reply, typing and arrivals before a crowd |
+//! | `crowd/gateway.rs` | the simulated account and `@connections` |
+//! | `crowd/tally.rs` | counts of posts |
+//! | `crowd/model.rs` | a simulated language model |
 
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -38,6 +46,9 @@ use crate::{
 };
 
 mod gateway;
+mod model;
+mod scenarios;
+mod tally;
 
 /// Turns presence off, whose frames would be pushed too.
 const NO_PRESENCE: &str = "PresenceSubscriptions=1";
@@ -91,6 +102,44 @@ pub(crate) struct Options {
     /// Folder of built binaries, to use instead of building them
     #[arg(long)]
     bin_dir: Option<PathBuf>,
+    /// Template to run, which fits to older binaries; by default that of the workspace
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
+    /// Writes all subscriptions of a channel into one part, for functions that know no parts
+    #[arg(long)]
+    undivided: bool,
+    /// Runs only the scenarios: a reply, typing and arrivals before a crowd
+    #[arg(long)]
+    scenarios_alone: bool,
+    /// Duration of the reply of a scenario, in seconds
+    #[arg(long, default_value_t = 30)]
+    reply_seconds: u64,
+}
+
+impl Options {
+    /// Returns the options of the local run.
+    fn quotas(&self) -> Vec<&str> {
+        self.quotas.iter().flat_map(|profile| ["--quotas", profile.as_str()]).collect()
+    }
+
+    /// Starts a simulated gateway for this number of sockets, or for each connection id.
+    async fn gateway(&self, sockets: Option<usize>) -> Result<Gateway> {
+        let account = gateway::Account::new(self.account_rate, self.account_burst);
+        Gateway::start(account, sockets, Duration::from_millis(self.post_ms)).await
+    }
+
+    /// Starts the local run, whose functions post to a simulated gateway. `folder` is for the template.
+    async fn system(&self, gateway: &Gateway, folder: &Path, parameters: &[&str]) -> Result<System> {
+        let template = gateway.template(self.template.as_deref(), folder)?;
+        let mut parameters = parameters.to_vec();
+        parameters.extend(self.parameters.iter().map(String::as_str));
+        System::local(self.bin_dir.as_deref(), &parameters, &template, &self.quotas()).await
+    }
+
+    /// Returns the number of parts for this number of subscriptions.
+    fn parts(&self, subscriptions: usize) -> Parts {
+        if self.undivided { Parts::ONE } else { Parts::for_subscriptions(subscriptions, PART) }
+    }
 }
 
 /// Requests of one phase.
@@ -126,26 +175,40 @@ struct Outcome {
     memory_mb: BTreeMap<String, f64>,
 }
 
+#[derive(Debug, Serialize)]
+struct Lists {
+    rows: Vec<Outcome>,
+    scenarios: Vec<scenarios::Outcome>,
+}
+
 pub(crate) async fn run(mut options: Options) -> Result<Report> {
     if options.quick {
         options.subscriptions = options.subscriptions.min(2_000);
         (options.messages, options.idle_seconds) = (1, 2);
+        options.reply_seconds = options.reply_seconds.min(2);
     }
-    let account = gateway::Account::new(options.account_rate, options.account_burst);
-    let gateway = Gateway::start(account, options.subscriptions, Duration::from_millis(options.post_ms)).await?;
+    let mut rows = Vec::new();
+    if !options.scenarios_alone {
+        rows.push(Box::pin(one_message(&options)).await?);
+    }
+    let scenarios = Box::pin(scenarios::run(&options)).await?;
+    let tables: Vec<String> = rows.iter().map(table).chain([scenarios::table(&scenarios)]).collect();
+    Report::with("crowd", tables.join("\n"), &Lists { rows, scenarios })
+}
+
+/// Measures messages to the crowd, with requests beside it.
+async fn one_message(options: &Options) -> Result<Outcome> {
+    let gateway = options.gateway(Some(options.subscriptions)).await?;
     let folder = tempfile::tempdir()?;
-    let template = gateway.template(folder.path())?;
-    let mut parameters: Vec<&str> = vec![NO_PRESENCE];
-    parameters.extend(options.parameters.iter().map(String::as_str));
-    let quotas: Vec<&str> = options.quotas.iter().flat_map(|profile| ["--quotas", profile.as_str()]).collect();
-    let system = System::local(options.bin_dir.as_deref(), &parameters, &template, &quotas).await?;
+    let system = options.system(&gateway, folder.path(), &[NO_PRESENCE]).await?;
     let memory = Memory::watch(system.process());
     system.open_channel(CROWD).await?;
     system.open_channel(BESIDE).await?;
     eprintln!("{} subscriptions", options.subscriptions);
     let client = client(&system.dynamodb);
     let key = key_of(&client, CROWD).await?;
-    let parts = write_crowd(&client, &key, options.subscriptions).await?;
+    let parts = options.parts(options.subscriptions);
+    write_crowd(&client, &key, options.subscriptions, parts).await?;
     system.come_to_rest().await;
     // The first requests and the first message start functions.
     beside(&system, &gateway, options.requests, Some(Duration::from_secs(2)), &AtomicBool::new(false)).await;
@@ -175,20 +238,19 @@ pub(crate) async fn run(mut options: Options) -> Result<Report> {
     let reached = reached?;
     let (read_units, read_units_of_a_part) = read_units(&client, &key, parts).await?;
     let requests = vec![idle.requests("idle"), crowded.requests("beside a crowd")];
-    let outcome = Outcome {
+    Ok(Outcome {
         subscriptions: options.subscriptions,
         parts: parts.count(),
         reached_ms: Sample::milliseconds(reached).summary(),
         duplicates: gateway.duplicates(),
         throttled: gateway.throttled(),
-        posts_in_a_second: gateway.most_in_a_second(),
+        posts_in_a_second: gateway.tally().counts().posts_in_a_second(),
         p99_of_idle: requests[1].took_ms.p99 / requests[0].took_ms.p99,
         requests,
         read_units,
         read_units_of_a_part,
         memory_mb: memory.most(),
-    };
-    Report::new("crowd", table(&outcome), &[&outcome])
+    })
 }
 
 /// Sends one message and waits until each socket has it.
@@ -277,9 +339,8 @@ fn partition(key: &str, part: u32) -> String {
     if part == 0 { format!("chan#{key}") } else { format!("chan#{key}#{part}") }
 }
 
-/// Writes the subscriptions into the parts that they need, and the number of parts. Returns it.
-async fn write_crowd(client: &Client, key: &str, subscriptions: usize) -> Result<Parts> {
-    let parts = Parts::for_subscriptions(subscriptions, PART);
+/// Writes the subscriptions into their parts, and the number of parts.
+async fn write_crowd(client: &Client, key: &str, subscriptions: usize, parts: Parts) -> Result<()> {
     let now = jiff::Timestamp::now();
     let connected_at =
         jiff::Timestamp::from_second(now.as_second() - 120)?.strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string();
@@ -309,7 +370,7 @@ async fn write_crowd(client: &Client, key: &str, subscriptions: usize) -> Result
         });
         write(client, "chat_connections", items).await?;
     }
-    Ok(parts)
+    Ok(())
 }
 
 /// Reads all subscriptions as a delivery does. Returns the consumed read units, and those of the part with the most.

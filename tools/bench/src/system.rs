@@ -238,11 +238,20 @@ impl System {
         self.open(channel, "public").await
     }
 
+    /// Creates a public channel whose agent replies to each message.
+    pub(crate) async fn open_answered_channel(&self, channel: &str) -> Result<()> {
+        self.create(channel, "public", "always").await
+    }
+
     /// Creates a channel of the first sender, if the system requires channels.
     pub(crate) async fn open(&self, channel: &str, visibility: &str) -> Result<()> {
+        self.create(channel, visibility, "off").await
+    }
+
+    async fn create(&self, channel: &str, visibility: &str, agent: &str) -> Result<()> {
         let Some(token) = self.tokens.first() else { return Ok(()) };
         let channel =
-            json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": "off" } });
+            json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": agent } });
         let body = channel.to_string();
         self.rest.with_token(token).ask(Method::POST, "/channels", &[], Some(&body)).await?.accepted()?;
         Ok(())
@@ -274,6 +283,13 @@ impl System {
         }
     }
 
+    /// Returns the request that the `number`th sender is typing in a channel, and its status.
+    pub(crate) fn typing(&self, channel: &str, number: usize) -> impl Future<Output = Result<u16>> + Send + use<> {
+        let api = self.messages.with_token(self.token(number));
+        let path = format!("/channels/{channel}/typing");
+        async move { Ok(api.ask(Method::POST, &path, &[], None).await?.status.as_u16()) }
+    }
+
     /// Returns the id of the first process of the system.
     pub(crate) fn process(&self) -> u32 {
         self.programs.first().map_or(0, Program::id)
@@ -286,12 +302,20 @@ impl System {
 
     /// Opens the socket of the `number`th listener.
     pub(crate) async fn listen(&self, channel: &str, number: usize) -> Result<Socket> {
-        let handshake = Handshake::for_channels(&self.websocket, &[channel]).read_buffer(READ_BUFFER);
         if self.tokens.is_empty() {
-            return Ok(handshake.open().await?);
+            return Ok(self.handshake(channel).open().await?);
         }
-        let token = mint(&format!("listener-{}", number % LISTENERS))?;
-        Ok(handshake.bearer(&token).open().await?)
+        self.listen_as(channel, &format!("listener-{}", number % LISTENERS)).await
+    }
+
+    /// Returns the opening of a socket of a user.
+    pub(crate) fn listen_as(&self, channel: &str, user: &str) -> impl Future<Output = Result<Socket>> + Send + use<> {
+        let (handshake, token) = (self.handshake(channel), mint(user));
+        async move { Ok(handshake.bearer(&token?).open().await?) }
+    }
+
+    fn handshake(&self, channel: &str) -> Handshake {
+        Handshake::for_channels(&self.websocket, &[channel]).read_buffer(READ_BUFFER)
     }
 }
 

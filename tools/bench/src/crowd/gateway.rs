@@ -20,6 +20,7 @@ use axum::{
 };
 use tokio::sync::Notify;
 
+use super::tally::Tally;
 use crate::{Result, program::workspace, serve::listen_anywhere};
 
 /// Text before the number of a message in its content.
@@ -58,7 +59,8 @@ impl Account {
 struct Shared {
     account: Account,
     post: Duration,
-    began: Instant,
+    /// `true` if each connection id is accepted: the sockets are not only the simulated ones.
+    accepts_all: bool,
     /// Number of the message that is under way.
     expected: AtomicUsize,
     /// Whether a socket has it.
@@ -66,8 +68,7 @@ struct Shared {
     count: AtomicUsize,
     duplicates: AtomicUsize,
     throttled: AtomicUsize,
-    /// Posts by the second since the beginning.
-    seconds: Mutex<Vec<usize>>,
+    tally: Tally,
     all: Notify,
 }
 
@@ -89,18 +90,18 @@ pub(super) fn content(number: usize) -> String {
 }
 
 impl Gateway {
-    /// Starts the server for this number of sockets, each of whose posts takes `post`.
-    pub(super) async fn start(account: Account, sockets: usize, post_takes: Duration) -> Result<Self> {
+    /// Starts the server for this number of simulated sockets, or for each connection id. A post takes `post_takes`.
+    pub(super) async fn start(account: Account, sockets: Option<usize>, post_takes: Duration) -> Result<Self> {
         let shared = Arc::new(Shared {
             account,
             post: post_takes,
-            began: Instant::now(),
+            accepts_all: sockets.is_none(),
             expected: AtomicUsize::new(0),
-            seen: (0..sockets).map(|_| AtomicBool::new(false)).collect(),
+            seen: (0..sockets.unwrap_or_default()).map(|_| AtomicBool::new(false)).collect(),
             count: AtomicUsize::new(0),
             duplicates: AtomicUsize::new(0),
             throttled: AtomicUsize::new(0),
-            seconds: Mutex::default(),
+            tally: Tally::new(Instant::now()),
             all: Notify::new(),
         });
         let router = Router::new().route("/@connections/{id}", post(receive)).with_state(Arc::clone(&shared));
@@ -110,10 +111,13 @@ impl Gateway {
         Ok(Self { shared, url: format!("http://{address}") })
     }
 
-    /// Writes a copy of the template into `folder` whose functions post to this server.
-    pub(super) fn template(&self, folder: &Path) -> Result<PathBuf> {
+    /// Writes a copy of a template, or of the workspace's, into `folder`. Its functions post to this server.
+    pub(super) fn template(&self, template: Option<&Path>, folder: &Path) -> Result<PathBuf> {
         const NAME: &str = "MANAGEMENT_URL:";
-        let template = fs::read_to_string(workspace()?.join("infra/backend.yaml"))?;
+        let template = match template {
+            Some(file) => fs::read_to_string(file)?,
+            None => fs::read_to_string(workspace()?.join("infra/backend.yaml"))?,
+        };
         let lines = template.lines().map(|line| match line.split_once(NAME) {
             Some((indentation, _)) => format!("{indentation}{NAME} '{}'", self.url),
             None => line.to_owned(),
@@ -159,16 +163,15 @@ impl Gateway {
         self.shared.throttled.load(Ordering::Acquire)
     }
 
-    pub(super) fn most_in_a_second(&self) -> usize {
-        let seconds = self.shared.seconds.lock().unwrap_or_else(PoisonError::into_inner);
-        seconds.iter().copied().max().unwrap_or_default()
+    pub(super) fn tally(&self) -> &Tally {
+        &self.shared.tally
     }
 
     /// Forgets what was counted.
     pub(super) fn forget(&self) {
         self.shared.duplicates.store(0, Ordering::Release);
         self.shared.throttled.store(0, Ordering::Release);
-        self.shared.seconds.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.tally.forget();
     }
 }
 
@@ -179,13 +182,16 @@ async fn receive(State(shared): State<Arc<Shared>>, Segment(id): Segment<String>
         return (StatusCode::TOO_MANY_REQUESTS, error, r#"{"message":"Too Many Requests"}"#).into_response();
     }
     let number = id.strip_prefix("crowd").and_then(|rest| rest.strip_suffix('=')?.parse::<usize>().ok());
-    let Some(seen) = number.and_then(|number| shared.seen.get(number)) else {
+    let seen = number.and_then(|number| shared.seen.get(number));
+    if seen.is_none() && !shared.accepts_all {
         return (StatusCode::GONE, [("x-amzn-errortype", "GoneException")]).into_response();
-    };
-    shared.count_second();
+    }
+    shared.tally.count(&id, &frame);
     tokio::time::sleep(shared.post).await;
     let expected = shared.expected.load(Ordering::Acquire);
-    if numbers(&frame).any(|number| number == expected) {
+    if let Some(seen) = seen
+        && numbers(&frame).any(|number| number == expected)
+    {
         if seen.swap(true, Ordering::AcqRel) {
             shared.duplicates.fetch_add(1, Ordering::AcqRel);
         } else if shared.count.fetch_add(1, Ordering::AcqRel) + 1 >= shared.seen.len() {
@@ -193,17 +199,6 @@ async fn receive(State(shared): State<Arc<Shared>>, Segment(id): Segment<String>
         }
     }
     StatusCode::OK.into_response()
-}
-
-impl Shared {
-    fn count_second(&self) {
-        let second = usize::try_from(self.began.elapsed().as_secs()).unwrap_or_default();
-        let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
-        if seconds.len() <= second {
-            seconds.resize(second + 1, 0);
-        }
-        seconds[second] += 1;
-    }
 }
 
 /// Returns the numbers of the messages in a frame, without parsing its JSON.
