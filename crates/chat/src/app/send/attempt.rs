@@ -259,6 +259,10 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
                 Ok(Attempt::done(SendResult::Created(self.sent(message.message))))
             }
             Ok(AppendResult::KeyTaken(earlier)) => {
+                // The request arrived twice, and the first one stored the message.
+                if earlier.message_id == self.message_id {
+                    self.use_held(payment);
+                }
                 let is_cached = cached.is_some_and(|cached| *cached == head);
                 self.replay(&earlier, &head, is_cached).await
             }
@@ -288,15 +292,20 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
             }
             Err(error) => {
                 self.in_doubt_seq = self.idempotency.is_none().then_some(seq);
-                // The message may be stored, so a token that was held counts as used.
-                if let Some(payment) = payment.filter(|payment| payment.token.is_none()) {
-                    self.cache.tokens = payment.rest;
-                    self.in_doubt_payment = Some(payment);
-                }
+                // The message may be stored.
+                self.use_held(payment);
                 self.incarnation = Some(head.incarnation);
                 self.cache.head = Some(head);
                 Err(error.into())
             }
+        }
+    }
+
+    /// Counts a token that was held as used, since an attempt may have stored the message.
+    fn use_held(&mut self, payment: Option<Payment>) {
+        if let Some(payment) = payment.filter(|payment| payment.token.is_none()) {
+            self.cache.tokens = payment.rest;
+            self.in_doubt_payment = Some(payment);
         }
     }
 

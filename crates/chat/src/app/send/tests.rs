@@ -1,6 +1,10 @@
 //! Keys, races, stale caches, lost responses and rates.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use proptest::prelude::*;
@@ -8,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     app::contention::{ATTEMPT_DURATION, FIRST_WAIT},
-    memory::Call,
+    memory::{Call, CallFault, Hook},
     model::{
         channel::{Channel, Visibility},
         limits::{APPEND_DURATION, IDEMPOTENCY_DURATION},
@@ -238,6 +242,38 @@ async fn a_busy_sender_takes_a_handful_of_tokens_and_is_told_of_those_that_are_h
     assert!(matches!(send(&store, &clock, limited("c"), &mut cache).await, Err(ChatError::ChannelArchived)));
     assert_eq!(cache.tokens.held(), held);
     assert!(held > 1);
+}
+
+/// Hook that lets each append arrive twice, after some that arrive once.
+struct Twice(AtomicU32);
+
+impl Hook for Twice {
+    async fn before(&self, call: Call) -> CallFault {
+        let is_once = call != Call::Append
+            || self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if is_once { CallFault::Arrives } else { CallFault::Repeated }
+    }
+
+    async fn after(&self, _: Call) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_was_stored_by_a_repeated_request_uses_its_token() {
+    let (store, clock) = (public(0).through(Twice(AtomicU32::new(2))), TestClock::new(1));
+    let bucket = Bucket::per_second(10, 50);
+    let mut cache = SendCache::default();
+    for number in 0..11 {
+        let key = format!("k{number}");
+        send(&store, &clock, SendMessage { bucket: Some(bucket), ..by("alice", "hi", Some(&key)) }, &mut cache)
+            .await
+            .unwrap();
+        let held = cache.tokens.held();
+        let full_at = store.state().buckets.values().copied().next().unwrap();
+        let used = bucket.burst - bucket.left(full_at, clock.now()) - held;
+        assert_eq!(used, number + 1, "{held} tokens are held");
+    }
 }
 
 /// Changes a message once: bob reacts to it.

@@ -13,10 +13,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::*;
-use crate::{
-    memory::{CallFault, Hook, MemoryStore},
-    testing::PausedClock,
-};
+use crate::{memory::MemoryStore, testing::PausedClock};
 
 /// Duration of a run.
 const RUN: Duration = Duration::from_secs(20);
