@@ -144,7 +144,7 @@ impl Stage<'_> {
         let reached = self.gateway.tally().counts().answered();
         replied.map_err(|_| format!("the reply reached {reached} of {listeners} sockets in time"))?;
         self.settle().await;
-        Ok(self.outcome("reply", listeners, Asked { accepted: 1, refused: 0 }, began))
+        Ok(self.outcome("reply", listeners, &Asked { accepted: 1, refused: 0 }, began))
     }
 
     /// Lets one user type.
@@ -165,7 +165,7 @@ impl Stage<'_> {
             asked.count(matches!(answered, Ok(200..=299)));
         }
         self.settle().await;
-        Ok(self.outcome("typing", listeners, asked, began))
+        Ok(self.outcome("typing", listeners, &asked, began))
     }
 
     /// Lets users open sockets, each its own, at fixed times.
@@ -187,7 +187,7 @@ impl Stage<'_> {
             asked.count(socket.is_ok());
         }
         self.settle().await;
-        let outcome = self.outcome("arrivals", usize::try_from(users)?, asked, began);
+        let outcome = self.outcome("arrivals", usize::try_from(users)?, &asked, began);
         // The sockets were open until here, so that nobody went.
         drop(opened);
         Ok(outcome)
@@ -221,10 +221,10 @@ impl Stage<'_> {
         Instant::now()
     }
 
-    fn outcome(&self, scenario: &'static str, listeners: usize, asked: Asked, began: Instant) -> Outcome {
+    fn outcome(&self, scenario: &'static str, listeners: usize, asked: &Asked, began: Instant) -> Outcome {
         let counts = self.gateway.tally().counts().clone();
         let last = counts.last.unwrap_or(began);
-        let Asked { accepted, refused } = asked;
+        let Asked { accepted, refused } = *asked;
         Outcome {
             scenario,
             listeners,
