@@ -112,6 +112,7 @@ pub struct Import<Stores, Time> {
 
 impl<Store: ChannelTransfer, Stores: Fn(Option<&TenantId>) -> Store, Time: Clock> Import<Stores, Time> {
     /// Returns an import into the stores of tenants, which goes on from `state`.
+    #[must_use]
     pub fn new(stores: Stores, clock: Time, existing: Existing, state: ImportState) -> Self {
         let (members, messages) = (Vec::new(), Vec::new());
         Self { stores, clock, existing, stored: state.clone(), ahead: state, members, messages }
@@ -242,8 +243,8 @@ impl<Store: ChannelTransfer, Stores: Fn(Option<&TenantId>) -> Store, Time: Clock
         }
         self.write().await?;
         let store = (self.stores)(channel.record.tenant.as_ref());
-        let published = store.publish(&channel.record.channel(channel.incarnation), channel.owners, channel.last_rev);
-        match published.await? {
+        let complete = channel.record.channel(channel.incarnation);
+        match store.publish(&complete, channel.owners, channel.last_rev).await? {
             Published::Done => Ok(()),
             Published::Taken => Err(ImportError::Taken(channel.record.channel_id)),
         }

@@ -258,7 +258,7 @@ fn records_out_of_place_are_refused_with_their_number() {
         Err(ImportError::Record { number, problem }) => (number, problem.0),
         other => panic!("{other:?}"),
     };
-    let (first, end) = (Record::Export(Header::default()), |counts| Record::End(counts));
+    let first = Record::Export(Header::default());
     let version = Record::Export(Header { version: 2, ..Header::default() });
     for (records, number, part) in [
         (vec![alpha.clone()], 1, "the first record"),
@@ -269,7 +269,7 @@ fn records_out_of_place_are_refused_with_their_number() {
         (vec![first.clone(), alpha.clone(), olga.clone(), message(3)], 4, "at most 2"),
         (vec![first.clone(), alpha.clone(), member("system", "owner")], 3, "name of the system"),
         (vec![first.clone(), alpha.clone(), member("bob", "member"), channel("beta", 0)], 4, "no owner"),
-        (vec![first, alpha, olga, end(Counts::default())], 4, "are expected"),
+        (vec![first, alpha, olga, Record::End(Counts::default())], 4, "are expected"),
     ] {
         let found = wrong(records);
         assert!(found.0 == number && found.1.contains(part), "{found:?}, not {number}: {part}");
