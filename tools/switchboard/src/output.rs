@@ -214,7 +214,9 @@ mod tests {
 
     #[test]
     fn only_yes_means_yes() {
-        for (line, is_yes) in [("yes\n", true), ("Y\n", true), ("no\n", false), ("\n", false), ("", false), ("yess", false)] {
+        for (line, is_yes) in
+            [("yes\n", true), ("Y\n", true), ("no\n", false), ("\n", false), ("", false), ("yess", false)]
+        {
             let found = answer(&mut line.as_bytes());
             assert_eq!(found.is_ok(), is_yes, "{line:?}");
         }
