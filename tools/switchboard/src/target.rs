@@ -27,7 +27,7 @@ pub struct TargetOptions {
     /// Stack of a deployment, whose name begins the names of its tables. Region and credentials are those of the AWS CLI
     #[arg(long, global = true, env = "SWITCHBOARD_STACK", value_name = "NAME")]
     pub stack: Option<String>,
-    /// Value of the stack's parameter TablePrefix, if it names its tables by that
+    /// Value of the stack's parameter `TablePrefix`, if it names its tables by that
     #[arg(long, global = true, value_name = "PREFIX")]
     pub table_prefix: Option<String>,
     /// Base URL of the deployment's REST API, for commands that use it

@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use chat::model::{
     channel::{MemberRole, Visibility},
     id::ChannelId,
+    limits::CHANNEL_NAME_CHARS,
     message::ContentType,
     text::name::normalized,
     time::Timestamp,
@@ -232,16 +233,15 @@ impl Mattermost {
         }
         let Index { listed, members, users, mut places, keys } = index;
         let users = Users::new(options.clone(), users);
-        let mut channels = Vec::new();
+        let mut channels: Vec<ForeignChannel> = Vec::new();
         for (key, listed) in listed {
             channels.push(foreign(&key, listed.as_ref(), &users)?);
         }
         for (key, member, is_owner) in members {
-            let channel = keys.get(&key).and_then(|index| channels.get_mut(*index));
-            if let Some(channel) = channel {
-                let role = if is_owner { MemberRole::Owner } else { MemberRole::Member };
-                channel.members.insert(users.id(&member)?, role);
-            }
+            let Some(index) = keys.get(&key) else { continue };
+            let Some(channel) = channels.get_mut(*index) else { continue };
+            let role = if is_owner { MemberRole::Owner } else { MemberRole::Member };
+            channel.members.insert(users.id(&member)?, role);
         }
         places.iter_mut().for_each(|places| places.sort_unstable());
         Ok(Self { file: file.to_owned(), users, channels, places })
@@ -342,7 +342,7 @@ fn foreign(key: &Key, listed: Option<&Listed>, users: &Users) -> Result<ForeignC
     };
     let is_public = listed.is_some_and(|listed| listed.kind.as_deref() == Some("O"));
     Ok(ForeignChannel {
-        name: normalized(&name).unwrap_or_else(|_| channel_id.to_string().chars().take(100).collect()),
+        name: normalized(&name).unwrap_or_else(|_| channel_id.to_string().chars().take(CHANNEL_NAME_CHARS).collect()),
         channel_id,
         visibility: if is_public { Visibility::Public } else { Visibility::Private },
         created_at: None,

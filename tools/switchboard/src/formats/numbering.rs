@@ -49,7 +49,9 @@ impl Numbering {
                     numbering.threads.entry(post.id.clone()).or_insert(thread);
                 }
                 let seq = numbering.last_seq;
-                if let Some(thread) = post.root.as_ref().and_then(|root| numbering.threads.get_mut(root)) {
+                if let Some(root) = &post.root
+                    && let Some(thread) = numbering.threads.get_mut(root)
+                {
                     thread.summary = Some(ThreadSummary::after_reply(thread.summary, seq, post.created_at));
                 }
             }

@@ -62,8 +62,7 @@ struct Message {
     user: Option<String>,
     bot_id: Option<String>,
     username: Option<String>,
-    #[serde(default)]
-    text: String,
+    text: Option<String>,
     ts: String,
     thread_ts: Option<String>,
     edited: Option<Edited>,
@@ -197,7 +196,7 @@ impl Slack {
         let is_deleted = message.subtype.as_deref() == Some(TOMBSTONE);
         // A message of a bot may have no user.
         let sender = message.user.or(message.bot_id).or(message.username).unwrap_or_else(|| "unknown".to_owned());
-        let mut content = self.plain(&message.text)?;
+        let mut content = self.plain(message.text.as_deref().unwrap_or_default())?;
         for file in &message.files {
             let name = file.name.as_deref().unwrap_or("without a name");
             content = if content.is_empty() { format!("[file: {name}]") } else { format!("{content}\n[file: {name}]") };
