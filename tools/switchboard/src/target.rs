@@ -72,7 +72,7 @@ impl TableNames {
 pub struct Target {
     /// Name for people and for the files of interrupted commands.
     pub name: String,
-    /// Stack of a deployment. A local run has the name of its template's deployment.
+    /// Stack of a deployment.
     pub stack: Option<String>,
     /// Region, credentials and connections, for clients of other services.
     pub sdk: Sdk,
@@ -86,6 +86,8 @@ pub struct Target {
     pub rest: Option<String>,
     /// URL of `@connections`, if it is known.
     pub management: Option<String>,
+    /// URL of the logs of a local run, if it serves them.
+    pub logs: Option<String>,
     /// Whether this is a local run.
     pub is_local: bool,
 }
@@ -110,6 +112,7 @@ impl Target {
             tenant: options.tenant.clone(),
             rest: options.rest_url.clone(),
             management: options.management_url.clone(),
+            logs: None,
             is_local: false,
         })
     }
@@ -131,6 +134,7 @@ impl Target {
             tenant,
             rest: address("rest"),
             management: address("management"),
+            logs: address("logs"),
             is_local: true,
         })
     }
