@@ -67,7 +67,7 @@ impl<Operation: Args> On<Operation> {
         block_on(async {
             let done = async {
                 let target = Target::connect(&target).await?;
-                run(operation, &target, &Output::new(output)).await
+                Box::pin(run(operation, &target, &Output::new(output))).await
             };
             done.await.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
         })

@@ -48,8 +48,8 @@ impl Channels {
     pub async fn run(self, target: &Target, output: &Output) -> Result<()> {
         match self.command {
             Command::List(list) => list.run(target, output).await,
-            Command::Export(export) => export.run(target, output).await,
-            Command::Import(import) => import.run(target, output).await,
+            Command::Export(export) => Box::pin(export.run(target, output)).await,
+            Command::Import(import) => Box::pin(import.run(target, output)).await,
         }
     }
 }
