@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
-    commands::channels::Channels,
+    commands::{audit::Audit, channels::Channels, connections::Connections, messages::Messages, users::Users},
     output::{Output, OutputOptions},
     refusal::exit_code,
     target::{Target, TargetOptions},
@@ -39,6 +39,14 @@ pub enum Command {
     Replay(replay::command::Arguments),
     /// List, export and import channels
     Channels(Box<On<Channels>>),
+    /// Export and erase the data of a user
+    Users(Box<On<Users>>),
+    /// List and close connections
+    Connections(Box<On<Connections>>),
+    /// Show a message, and the steps that it took
+    Messages(Box<On<Messages>>),
+    /// Show the audit log: changes of members, roles and settings, and of other users' messages
+    Audit(Box<On<Audit>>),
     /// Print a script that completes commands in a shell
     Completions {
         /// Shell
@@ -87,6 +95,12 @@ impl Cli {
             Command::Smoke(options) => block_on(options.run()),
             Command::Replay(arguments) => block_on(arguments.run()),
             Command::Channels(on) => on.execute(async |channels, target, output| channels.run(target, output).await),
+            Command::Users(on) => on.execute(async |users, target, output| users.run(target, output).await),
+            Command::Connections(on) => {
+                on.execute(async |connections, target, output| connections.run(target, output).await)
+            }
+            Command::Messages(on) => on.execute(async |messages, target, output| messages.run(target, output).await),
+            Command::Audit(on) => on.execute(async |audit, target, output| audit.run(target, output).await),
             Command::Completions { shell } => match complete(shell) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => failed(&error),

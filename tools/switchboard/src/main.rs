@@ -13,5 +13,6 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     guardian_main();
+    local::certificates::provide();
     Cli::parse_from(arguments(std::env::args_os())).execute()
 }
