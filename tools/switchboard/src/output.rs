@@ -24,16 +24,15 @@ pub const TABLE_ROWS: usize = 500;
 
 /// Options of the output.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Output")]
 pub struct OutputOptions {
     /// Print results as JSON: one object, or one object per line for lists
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
     /// Answer all questions with yes
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub yes: bool,
     /// Print neither notes nor progress
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = "Output")]
     pub quiet: bool,
 }
 

@@ -22,25 +22,24 @@ const LOCAL_REGION: &str = "us-east-1";
 
 /// Options that select a deployment or a local run.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Target")]
 pub struct TargetOptions {
     /// Stack of a deployment, whose name begins the names of its tables. Region and credentials are those of the AWS CLI
-    #[arg(long, global = true, env = "SWITCHBOARD_STACK", value_name = "NAME")]
+    #[arg(long, global = true, help_heading = "Target", env = "SWITCHBOARD_STACK", value_name = "NAME")]
     pub stack: Option<String>,
     /// Value of the stack's parameter `TablePrefix`, if it names its tables by that
-    #[arg(long, global = true, value_name = "PREFIX")]
+    #[arg(long, global = true, help_heading = "Target", value_name = "PREFIX")]
     pub table_prefix: Option<String>,
     /// Base URL of the deployment's REST API, for commands that use it
-    #[arg(long, global = true, env = "SWITCHBOARD_REST_URL", value_name = "URL")]
+    #[arg(long, global = true, help_heading = "Target", env = "SWITCHBOARD_REST_URL", value_name = "URL")]
     pub rest_url: Option<String>,
     /// URL of the deployment's @connections, for commands that close sockets
-    #[arg(long, global = true, env = "SWITCHBOARD_MANAGEMENT_URL", value_name = "URL")]
+    #[arg(long, global = true, help_heading = "Target", env = "SWITCHBOARD_MANAGEMENT_URL", value_name = "URL")]
     pub management_url: Option<String>,
     /// Ready file of a local run, instead of a deployment
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Target", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
     /// Tenant of the channels and users; none in a deployment without tenants
-    #[arg(long, global = true, value_name = "ID")]
+    #[arg(long, global = true, help_heading = "Target", value_name = "ID")]
     pub tenant: Option<TenantId>,
 }
 
