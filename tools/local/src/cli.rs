@@ -100,13 +100,13 @@ pub struct RunOptions {
     /// Drop all data at the end of the run
     #[arg(long)]
     pub in_memory: bool,
-    /// Folder with the functions' binaries, to use instead of building them
+    /// Folder with the functions' binaries [default: the folder functions beside the program, else they are built]
     #[arg(long)]
     pub bin_dir: Option<PathBuf>,
     /// File to write once everything accepts traffic: JSON with the URLs and the process id
     #[arg(long)]
     pub ready_file: Option<PathBuf>,
-    /// CloudFormation template [default: infra/backend.yaml of the workspace]
+    /// CloudFormation template [default: that of the functions beside the program, else infra/backend.yaml of the workspace]
     #[arg(long)]
     pub template: Option<PathBuf>,
     /// Base URL of a model server with the protocol of OpenAI, such as <http://127.0.0.1:11434/v1>

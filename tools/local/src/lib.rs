@@ -7,6 +7,7 @@ pub mod binaries;
 pub mod cli;
 pub mod otlp;
 pub mod page;
+pub mod program;
 pub mod run;
 pub mod runs;
 pub mod secret;

@@ -4,7 +4,9 @@ pub mod channels;
 pub mod connections;
 pub mod deleted_channels;
 pub mod messages;
+pub mod pace;
 pub mod tenants;
+pub mod transfer;
 
 mod authority;
 mod batch;

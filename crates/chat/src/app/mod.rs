@@ -54,4 +54,5 @@ pub mod send;
 pub mod stream;
 pub mod subscription_ends;
 pub mod tickets;
+pub mod transfer;
 pub mod wait;

@@ -107,6 +107,10 @@ calls! {
     Spent "spent" true,
     Spend "spend" true,
     TakeToken "take" true,
+    AllChannels "all_channels" true,
+    ImportMembers "import_members" true,
+    ImportMessages "import_messages" true,
+    Publish "publish" false,
 }
 
 impl Call {

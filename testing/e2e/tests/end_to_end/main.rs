@@ -52,5 +52,6 @@ mod takeovers;
 mod text;
 mod threads;
 mod traces;
+mod transfers;
 mod unfinished_ends;
 mod waiting;

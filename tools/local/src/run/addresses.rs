@@ -1,6 +1,6 @@
 //! The addresses of a stack, for programs and for the user.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{collections::BTreeMap, io::Write, path::PathBuf};
 
 use serde_json::{Value, json};
 
@@ -49,9 +49,17 @@ impl Addresses {
              Send a message from here:\n\n  \
              curl -sS {rest}/channels/{FIRST_CHANNEL}/messages -H 'Authorization: Bearer {token}' \
              -H 'Content-Type: application/json' -d '{{\"content\":\"Hello from the terminal\"}}'\n\n\
-             A token for another user: cargo local -- token --user alice\nCtrl-C stops."
+             A token for another user: {} --user alice\nCtrl-C stops.",
+            token_command()
         );
         std::io::stdout().flush()?;
         Ok(())
     }
+}
+
+/// Returns the command that prints tokens, of the program that runs.
+fn token_command() -> &'static str {
+    let program = std::env::args_os().next().map(PathBuf::from);
+    let is_switchboard = program.is_some_and(|program| program.file_stem().is_some_and(|name| name == "switchboard"));
+    if is_switchboard { "switchboard token" } else { "cargo local -- token" }
 }

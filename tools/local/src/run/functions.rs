@@ -28,9 +28,10 @@ pub(super) async fn start_functions(
 ) -> Result<(Lambda, Arc<Queues>), Error> {
     let stack = &opened.stack;
     let names: BTreeSet<String> = stack.functions.iter().map(|function| function.binary.clone()).collect();
-    let binaries = match &options.bin_dir {
-        Some(folder) => binaries::locate(folder, &names)?,
-        None => binaries::build(&workspace(&opened.template), &names).await?,
+    let binaries = match (options.bin_dir.clone().or_else(binaries::installed), &opened.template) {
+        (Some(folder), _) => binaries::locate(&folder, &names)?,
+        (None, Some(template)) => binaries::build(&workspace(template), &names).await?,
+        (None, None) => return Err("there are no functions: name their folder with --bin-dir".into()),
     };
     eprintln!("Starting {} functions and {} tables", stack.functions.len(), stack.tables.len());
     let queues = Arc::new(Queues::open(opened.directory.join("queues"))?);

@@ -28,7 +28,7 @@ use crate::{
     dynamodb::{
         authority::{Access, as_read, is_contradicted},
         batch::BATCH_GET,
-        item::{attribute, n, read, s, text, write},
+        item::{attribute, n, read, s, text},
         keys, last_change,
         transaction::{OPERATION, Part, Ran, Transaction, Write},
     },
@@ -44,13 +44,10 @@ impl ChannelStore for DynamoChannels {
         most: usize,
     ) -> Result<ChannelCreated, StoreError> {
         let key = channel.key();
-        let mut meta = write(OPERATION, channel)?;
-        meta.extend(self.keys.meta(&channel.channel_id));
-        meta.insert("incarnation".to_owned(), attribute(OPERATION, channel.incarnation)?);
         let mut transaction = Transaction::default();
-        transaction.add(Part::Channel, self.put_new(meta))?;
-        transaction.add(Part::Other, Write::put(&self.table, self.place().new_access(channel)?))?;
-        transaction.add(Part::Other, Write::put(&self.table, self.place().member_item(channel, owner)?))?;
+        transaction.add(Part::Channel, self.put_new(self.meta_item(channel)?))?;
+        transaction.add(Part::Other, Write::put(&self.table, self.place().new_access(channel, 1)?))?;
+        transaction.add(Part::Other, Write::put(&self.table, self.place().member_item(&key, owner)?))?;
         transaction.add(Part::Other, self.put_listed(&key, owner, Seq::ZERO))?;
         self.put_chosen(&mut transaction, &key, owner)?;
         let count = Write::update(&self.table, self.keys.created(&channel.created_by), "ADD #channels :one")

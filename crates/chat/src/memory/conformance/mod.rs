@@ -29,16 +29,17 @@ mod rate_limiter;
 mod reply_leases;
 mod threads;
 mod ticket_store;
+mod transfer;
 
 use futures::future::BoxFuture;
 
 use crate::{
     model::time::Timestamp,
     ports::{
-        channel_store::ChannelStore, connection_store::ConnectionStore, deleted_channels::DeletedChannels,
-        expiry_store::ExpiryStore, invitation_store::InvitationStore, message_store::MessageStore,
-        pending_ends::PendingEnds, presence_store::PresenceStore, rate_limiter::RateLimiter, reply_leases::ReplyLeases,
-        ticket_store::TicketStore,
+        channel_store::ChannelStore, channel_transfer::ChannelTransfer, connection_store::ConnectionStore,
+        deleted_channels::DeletedChannels, expiry_store::ExpiryStore, invitation_store::InvitationStore,
+        message_store::MessageStore, pending_ends::PendingEnds, presence_store::PresenceStore,
+        rate_limiter::RateLimiter, reply_leases::ReplyLeases, ticket_store::TicketStore,
     },
 };
 use bench::{Bench, Outcome, Stop};
@@ -136,4 +137,27 @@ where
         outcome.await.map_err(|Stop(what)| Violation { law, what })?;
     }
     Ok(())
+}
+
+/// Runs the law of exports and imports at the time `now`. `transfer` shares its state with the ports.
+///
+/// # Errors
+/// The finding, if the law does not hold.
+pub async fn check_transfer<Channels, Messages, Connections, Removal, Transfer>(
+    ports: &Ports<'_, Channels, Messages, Connections, Removal>,
+    transfer: &Transfer,
+    now: Timestamp,
+) -> Result<(), Violation>
+where
+    Channels: ChannelPorts,
+    Messages: MessageStore,
+    Connections: ConnectionPorts,
+    Removal: DeletedChannels,
+    Transfer: ChannelTransfer,
+{
+    let outcome = Bench::new(ports, now).transfer(transfer).await;
+    outcome.map_err(|Stop(what)| Violation {
+        law: "an imported channel is as the exported one, and goes on like it",
+        what,
+    })
 }

@@ -1,17 +1,14 @@
-//! Replays an on-failure queue. Prints one line per message; exit code 1 if messages remain.
+//! The command line of a replay: one line per message; exit code 1 if messages remain.
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::Parser;
-use replay::{Clients, Error, Options, ReplayOutcome, Report, replay};
+use clap::Args;
 
-/// Invokes the functions again with the entries of an on-failure queue, and deletes the entries that succeed.
-///
-/// Region and credentials come from the environment and the AWS CLI's profiles. See
-/// docs/guides/operate.md#replay-failed-events.
-#[derive(Debug, Parser)]
-#[command(name = "cargo replay", version)]
-struct Arguments {
+use crate::{Clients, Error, Options, ReplayOutcome, Report, replay};
+
+/// Options of a replay.
+#[derive(Debug, Args)]
+pub struct Arguments {
     /// URL of the queue: an output of the stack, such as `DeliveryFailuresQueueUrl`
     #[arg(long)]
     queue_url: String,
@@ -29,13 +26,15 @@ struct Arguments {
     ready_file: Option<PathBuf>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
+impl Arguments {
+    /// Replays the queue, and prints the result of each message.
+    pub async fn run(self) -> ExitCode {
+        match run(self).await {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::from(2)
+            }
         }
     }
 }
