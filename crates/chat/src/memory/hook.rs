@@ -107,6 +107,9 @@ calls! {
     Spent "spent" true,
     Spend "spend" true,
     TakeToken "take" true,
+    ScanUser "scan" true,
+    DeleteItem "delete_item" true,
+    RenameUser "rename_user" true,
 }
 
 impl Call {

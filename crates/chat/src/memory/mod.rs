@@ -16,6 +16,7 @@ mod rule;
 mod state;
 #[cfg(test)]
 mod tests;
+mod user_items;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -11,7 +11,7 @@ use crate::{
         channel::Visibility,
         id::UserId,
         limits::METADATA_BYTES,
-        reaction::Toggle,
+        reaction::{Reactions, Toggle},
         seq::Seq,
     },
     testing::{Before, TestClock, TestStore, channel_messages, key},
