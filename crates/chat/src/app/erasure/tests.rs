@@ -43,16 +43,17 @@ async fn say<H: Hook>(
     text: &str,
     to: Option<u64>,
 ) {
+    let key = RecordKey::Request {
+        sender_id: sender.parse().unwrap(),
+        key: format!("{:x}", clock.random()).parse().unwrap(),
+    };
     let message = SendMessage {
         channel_id: "c".parse().unwrap(),
         sender_id: sender.parse().unwrap(),
         role,
         draft: NewMessage { content: text.to_owned(), reply_to: to.map(Seq::new), ..NewMessage::default() },
         agent: None,
-        record_key: (role == Role::User).then(|| RecordKey::Request {
-            sender_id: sender.parse().unwrap(),
-            key: text.replace(' ', "-").parse().unwrap(),
-        }),
+        record_key: (role == Role::User).then_some(key),
         incarnation: None,
         bucket: None,
         trace: None,
@@ -134,10 +135,14 @@ async fn erase<H: Hook>(store: &MemoryStore<H>, world: &World, request: ErasureR
     panic!("the erasure does not end");
 }
 
-/// Returns the whole state as text, without the stream, which keeps what was written.
+/// Returns the whole state as text: without the stream, which keeps what was written, without pending ends, which the
+/// maintenance function finishes, and without empty maps, which a table does not have.
 fn dump(world: &World) -> String {
     let mut state = world.store.state().clone();
     state.stream.clear();
+    state.pending.clear();
+    state.user_connections.retain(|_, all| !all.is_empty());
+    state.listed.retain(|_, all| !all.is_empty());
     format!("{state:?}")
 }
 
@@ -213,7 +218,7 @@ impl Hook for Failing {
 
 #[tokio::test(start_paused = true)]
 async fn an_interrupted_erasure_continues_and_erases_the_same() {
-    for every in [7, 11, 13, 23, 40] {
+    for every in [23, 41, 97] {
         let world = world().await;
         let last = world.store.state().last_change(&key("c"));
         let failing = world.store.through(Failing(std::sync::Mutex::new(0), every));
