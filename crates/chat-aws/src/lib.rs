@@ -19,6 +19,6 @@ pub mod trace;
 pub use api_gateway::ManagementApi;
 pub use dynamodb::{
     channels::DynamoChannels, connections::DynamoConnections, deleted_channels::DynamoDeletedChannels,
-    messages::DynamoMessages, tenants::DynamoTenants,
+    messages::DynamoMessages, tenants::DynamoTenants, user_items::DynamoUserItems,
 };
 pub use lambda::{fan_out::LambdaFanOut, maintenance::LambdaMaintenance};

@@ -5,6 +5,7 @@ pub mod connections;
 pub mod deleted_channels;
 pub mod messages;
 pub mod tenants;
+pub mod user_items;
 
 mod authority;
 mod batch;

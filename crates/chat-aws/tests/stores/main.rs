@@ -22,6 +22,7 @@ mod recorder;
 mod sockets;
 mod tenants;
 mod threads;
+mod user_items;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

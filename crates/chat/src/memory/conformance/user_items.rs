@@ -191,7 +191,7 @@ fn kinds(found: &[UserItem]) -> BTreeMap<&'static str, usize> {
             UserData::Invitation { .. } => "invitation",
             UserData::Connection { is_copy: false, .. } => "connection",
             UserData::Connection { is_copy: true, .. } => "copy of a connection",
-            UserData::Own { kind } => kind,
+            UserData::Own { kind } => *kind,
             UserData::Name => "name",
             UserData::Mention(_) => "mention",
             UserData::Word => "word",
