@@ -58,27 +58,6 @@ impl FanOut for NoSockets {
     }
 }
 
-/// Clock whose waits take no time.
-struct Quick;
-
-impl Clock for Quick {
-    fn now(&self) -> Timestamp {
-        NOW
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    async fn sleep(&self, _: Duration) {
-        tokio::task::yield_now().await;
-    }
-
-    fn random(&self) -> u128 {
-        SystemClock.random()
-    }
-}
-
 impl Tables {
     fn user_items(&self) -> DynamoUserItems {
         DynamoUserItems::new(self.client.clone(), "chat_events", "chat_channels", "chat_connections")
@@ -144,7 +123,7 @@ async fn fill(tables: &Tables) {
 
 async fn erase(tables: &Tables, extent: Extent) -> Progress {
     let (channels, messages, connections) = (&tables.channels(), &tables.messages(), &tables.connections());
-    let (sockets, clock, items) = (&NoSockets, &Quick, &tables.user_items());
+    let (sockets, clock, items) = (&NoSockets, &SystemClock, &tables.user_items());
     let erasure = Erasure {
         membership: Membership { channels, connections, sockets, fan_out: sockets, clock, deadline: LATER },
         messages: ChannelMessages { channels, messages, clock, change_duration: CHANGE_DURATION },
