@@ -172,6 +172,6 @@ mod tests {
         add(Map::from_iter([("action".to_owned(), json!("x"))]));
         store(Some(&failing)).await;
         assert_eq!(failing.0.lock().unwrap().len(), 1);
-        assert!(take().is_empty(), "an entry that was not stored is a log line by now");
+        assert!(take().is_empty(), "an entry that was not stored becomes a log line");
     }
 }

@@ -1,4 +1,4 @@
-//! The scan for the data of a user, and whole erasures: a dump of all tables shows what is left.
+//! The scan for the data of a user, and whole erasures: a dump of all tables shows the rest.
 
 use std::time::Duration;
 

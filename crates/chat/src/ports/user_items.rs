@@ -26,7 +26,7 @@ pub trait UserItems: Send + Sync {
     /// each item that is stored from its beginning to its end.
     ///
     /// Tables are read in this order: connections, channels, messages. So a scan that changes what it finds meets the
-    /// messages of a user who has no connection and no membership any more.
+    /// messages of a user after the connections and memberships are gone.
     fn scan(
         &self,
         user: &UserId,
@@ -35,7 +35,7 @@ pub trait UserItems: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<UserItemPage, StoreError>> + Send;
 
-    /// Deletes an item, whatever is in it.
+    /// Deletes an item without any condition.
     fn delete_item(&self, place: &ItemPlace) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Replaces `user` by `alias` in the fields of an item that name a user. Subscribers learn nothing of it. An item that

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, anyhow};
 use chat::{
     model::{
         audit::{Actor, AuditAction, AuditEntry},
+        channel::MemberRole,
         id::{ChannelId, MessageId, UserId},
         time::Timestamp,
     },
@@ -25,6 +26,9 @@ use crate::{
 
 /// Stack of a local run, whose name begins the names of its log groups.
 const LOCAL_STACK: &str = "switchboard";
+
+/// Cell without a value.
+const NONE: &str = "-";
 
 /// Options of `audit`.
 #[derive(Debug, Args)]
@@ -65,13 +69,12 @@ impl Row for Stored {
             Actor::User(user) => user.to_string(),
             Actor::Operator(name) => format!("operator {name}"),
         };
-        let text = |value: Option<&dyn ToString>| value.map_or_else(|| "-".to_owned(), ToString::to_string);
         vec![
             at.to_string(),
             actor,
             self.all["action"].as_str().unwrap_or_default().to_owned(),
-            text(channel_id.as_ref().map(|id| -> &dyn ToString { id })),
-            text(self.entry.subject().map(|id| -> &dyn ToString { id })),
+            channel_id.as_ref().map_or_else(|| NONE.to_owned(), ToString::to_string),
+            self.entry.subject().map_or_else(|| NONE.to_owned(), ToString::to_string),
             details(action),
         ]
     }
@@ -80,7 +83,7 @@ impl Row for Stored {
 /// Returns the part of a change that no other column has.
 fn details(action: &AuditAction) -> String {
     // Roles in JSON are texts in quotes.
-    let role = |role| serde_json::to_string(role).unwrap_or_default().trim_matches('"').to_owned();
+    let role = |role: &MemberRole| serde_json::to_string(role).unwrap_or_default().trim_matches('"').to_owned();
     match action {
         AuditAction::ChannelCreated { settings } | AuditAction::ChannelChanged { settings } => settings.join(" "),
         AuditAction::MemberAdded { role: of, .. }
@@ -186,7 +189,7 @@ impl Operator {
 
 #[cfg(test)]
 mod tests {
-    use chat::model::{channel::MemberRole, seq::Seq};
+    use chat::model::seq::Seq;
     use serde_json::json;
 
     use super::*;

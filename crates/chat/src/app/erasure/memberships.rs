@@ -1,7 +1,7 @@
 //! Ending memberships, and replacing an only owner.
 //!
 //! A channel keeps an owner. If the erased user is the only one, another member takes over: the highest role comes first,
-//! then the member who joined first. A private channel without another member is deleted, since nobody could ever read
+//! then the member who joined first. A private channel without another member is deleted, since no user could ever read
 //! it again. A public one gets the heir that the operator names.
 
 use std::cmp::Reverse;

@@ -64,7 +64,7 @@ where
     }
 
     /// Makes a change of a message, whether or not its channel is archived. Deletes the item instead, if the channel is
-    /// deleted or the message has expired: then nobody reads it. Returns `false` if there is nothing to change.
+    /// deleted or the message has expired: then no user reads it. Returns `false` if there is nothing to change.
     async fn change(
         &self,
         key: &ChannelKey,

@@ -79,7 +79,7 @@ pub struct Progress {
     pub found: u64,
     /// Number of items that all passes have read.
     pub read: u64,
-    /// What was erased.
+    /// Numbers of erased things.
     pub erased: Erased,
     /// Items with the id as a word, which the pass has met and left as they are.
     pub left: BTreeSet<ItemPlace>,

@@ -239,7 +239,7 @@ async fn a_user_who_writes_during_the_erasure_is_reported() {
         let position = progress.position.clone();
         match erasure(&world.store, &world).step(&mut progress).await.unwrap() {
             Step::More if position.is_none() => {
-                // Public by now, so that a token which is still valid suffices.
+                // Public, so that a token which is still valid suffices.
                 world.store.state().channels.values_mut().for_each(|one| one.visibility = Visibility::Public);
                 let text = format!("{SECRET} {} {}", progress.pass, progress.read);
                 say(&world.store, &world.clock, Role::User, "alice", &text, None).await;

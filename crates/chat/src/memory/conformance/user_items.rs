@@ -132,7 +132,7 @@ where
         Ok(())
     }
 
-    /// Deletes the items about ursula alone, and the content of her message, and checks what is left.
+    /// Deletes the items about ursula alone, and the content of her message, and checks the rest.
     async fn erase_some(
         &self,
         items: &impl UserItems,

@@ -29,7 +29,7 @@ use chat::{
 use clap::Args;
 use serde::Serialize;
 
-use super::READ_UNITS;
+use super::{READ_UNITS, user_items};
 use crate::{
     commands::{audit::Operator, connections::sockets},
     output::Output,
@@ -101,7 +101,7 @@ impl Erase {
             None => self.begun(target, output)?,
         };
         let (channels, messages, connections) = (target.channels(), target.messages(), target.connections());
-        let items = target.user_items().with_rate(self.read_units);
+        let items = user_items(target, self.read_units);
         let bar = output.progress("items read", None);
         let end = loop {
             let erasure = Erasure {

@@ -14,7 +14,7 @@ use chat::{
 };
 use clap::Args;
 
-use super::READ_UNITS;
+use super::{READ_UNITS, user_items};
 use crate::{output::Output, target::Target};
 
 /// Options of `users export`.
@@ -33,7 +33,7 @@ pub(super) struct Export {
 
 impl Export {
     pub(super) async fn run(self, target: &Target, output: &Output) -> Result<()> {
-        let items = target.user_items().with_rate(self.read_units);
+        let items = user_items(target, self.read_units);
         let exporter = Exporter { items: &items, clock: &SystemClock };
         let mut out: Box<dyn Write> = match &self.out {
             Some(path) => {

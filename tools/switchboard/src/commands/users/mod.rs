@@ -4,6 +4,7 @@ mod erase;
 mod export;
 
 use anyhow::Result;
+use chat_aws::DynamoUserItems;
 use clap::{Args, Subcommand};
 
 use crate::{output::Output, target::Target};
@@ -42,4 +43,11 @@ impl Users {
             Command::Erase(erase) => Box::pin(erase.run(target, output)).await,
         }
     }
+}
+
+/// Returns the scan of a target's tables, which uses at most so many read capacity units per second.
+fn user_items(target: &Target, read_units: u32) -> DynamoUserItems {
+    let names = &target.names;
+    let items = DynamoUserItems::new(target.dynamodb.clone(), &names.events, &names.channels, &names.connections);
+    items.for_tenant(target.tenant.as_ref()).with_rate(read_units)
 }
