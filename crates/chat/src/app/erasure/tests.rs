@@ -12,6 +12,7 @@ use crate::{
     memory::{CallFault, Hook, MemoryStore},
     model::{
         channel::{MemberRole, Visibility},
+        error::ChatError,
         id::MessageId,
         message::{Change, NewMessage},
         message_ref::MessageRef,
@@ -236,9 +237,9 @@ async fn a_user_who_writes_during_the_erasure_is_reported() {
     let world = world().await;
     let mut progress = Progress::new(request(&world, Extent::Content));
     let step = loop {
-        let position = progress.position.clone();
         match erasure(&world.store, &world).step(&mut progress).await.unwrap() {
-            Step::More if position.is_none() => {
+            // A pass has ended, and the next one finds the message.
+            Step::More if progress.position.is_none() => {
                 // Public, so that a token which is still valid suffices.
                 world.store.state().channels.values_mut().for_each(|one| one.visibility = Visibility::Public);
                 let text = format!("{SECRET} {} {}", progress.pass, progress.read);

@@ -93,7 +93,8 @@ where
             expires_at: self.later(LONG),
         };
         connections.keep(&digest, &ticket).await?;
-        channels.take(&ursula, &LimitedAction::Connect, Bucket::per_minute(9), self.now).await?;
+        let taken = channels.take(&ursula, &LimitedAction::Connect, Bucket::per_minute(9), self.now).await?;
+        require!(taken.is_ok(), "a token of a full bucket");
 
         let found = self.scanned(items, &ursula, Extent::Content).await?;
         let expected = [
