@@ -2,7 +2,7 @@
 //!
 //! [`template`] resolves a CloudFormation template into a [`stack::Stack`]. Each module implements one AWS service:
 //! [`access`] IAM, [`dynamodb`] the tables and their streams, [`lambda`] the functions and their queues, [`event_source`]
-//! the event source mappings, [`schedule`] the schedules, [`rest`] and [`websocket`] the two API Gateways. The functions are
+//! the event source mappings, [`logs`] CloudWatch Logs, [`schedule`] the schedules, [`rest`] and [`websocket`] the two API Gateways. The functions are
 //! real binaries with a real Runtime API. [`doors`] protects all listeners.
 
 pub mod access;
@@ -10,6 +10,7 @@ pub mod doors;
 pub mod dynamodb;
 pub mod event_source;
 pub mod lambda;
+pub mod logs;
 pub mod rest;
 pub mod schedule;
 pub mod stack;

@@ -18,6 +18,7 @@
 //! response, or less often with `OTEL_BSP_SCHEDULE_DELAY`. Metrics are sent with them, at most once per second. If
 //! `METRICS_NAMESPACE` is set, metrics also go to CloudWatch as log lines.
 
+pub mod audit;
 pub mod context;
 pub mod invocation;
 pub mod metrics;
@@ -59,7 +60,7 @@ use tracing_subscriber::{
 pub use opentelemetry::trace::Status;
 pub use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{export::Exporter, metrics::CloudWatch};
+use crate::{audit::AuditSink, export::Exporter, metrics::CloudWatch};
 
 /// Several texts as one attribute value.
 #[derive(Debug, Clone)]
@@ -89,6 +90,7 @@ pub fn is_traced() -> bool {
 pub struct Telemetry {
     exporter: Option<Arc<Exporter>>,
     cloudwatch: CloudWatch,
+    audit: Option<Arc<dyn AuditSink>>,
 }
 
 /// Sets up logs, spans and metrics for the process. Must be called once, before anything else. `LOG_LEVEL` is `trace`,
@@ -114,7 +116,7 @@ pub async fn start() -> Telemetry {
     {
         tracing::error!(%error, "telemetry extension could not be registered");
     }
-    Telemetry { exporter, cloudwatch }
+    Telemetry { exporter, cloudwatch, audit: None }
 }
 
 fn init(function: Option<&str>, exporter: Option<&Exporter>) {
@@ -133,7 +135,7 @@ fn init(function: Option<&str>, exporter: Option<&Exporter>) {
     });
     TRACED.store(spans.is_some(), Ordering::Relaxed);
     let remember = logs::LogFieldsLayer.with_filter(logs::spans(function));
-    let registry = tracing_subscriber::registry().with(remember).with(spans);
+    let registry = tracing_subscriber::registry().with(remember).with(spans).with(audit::layer(function));
     if is_lambda() {
         let name = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
         registry.with(logs::json_lines(name).with_filter(log)).init();
@@ -170,6 +172,11 @@ fn function() -> Option<String> {
 }
 
 impl Telemetry {
+    /// Stores the entries of the audit log in `sink` after each response. Without a sink, they are log lines.
+    pub fn with_audit(self, sink: Option<impl AuditSink + 'static>) -> Self {
+        Self { audit: sink.map(|sink| -> Arc<dyn AuditSink> { Arc::new(sink) }), ..self }
+    }
+
     /// Runs a function with [`lambda_runtime::run`], and exports its telemetry after each response.
     ///
     /// # Errors
@@ -193,6 +200,7 @@ impl Telemetry {
     /// environment is neither frozen nor gets another event ("Understanding the Lambda execution environment lifecycle"
     /// in the Lambda developer guide, invoke phase).
     async fn end_invocation(&self) {
+        audit::store(self.audit.as_deref()).await;
         let recorded = self.cloudwatch.flush();
         invocation::end();
         if let Some(exporter) = &self.exporter {

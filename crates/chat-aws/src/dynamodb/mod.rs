@@ -7,6 +7,7 @@ pub mod messages;
 pub mod pace;
 pub mod tenants;
 pub mod transfer;
+pub mod user_items;
 
 mod authority;
 mod batch;

@@ -23,6 +23,7 @@ mod sockets;
 mod tenants;
 mod threads;
 mod transfer;
+mod user_items;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

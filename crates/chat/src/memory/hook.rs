@@ -111,6 +111,9 @@ calls! {
     ImportMembers "import_members" true,
     ImportMessages "import_messages" true,
     Publish "publish" false,
+    ScanUser "scan" true,
+    DeleteItem "delete_item" true,
+    RenameUser "rename_user" true,
 }
 
 impl Call {

@@ -17,6 +17,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod user_items;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

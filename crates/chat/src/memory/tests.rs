@@ -2,7 +2,7 @@
 
 use super::{
     MemoryStore, Reliable, Rule,
-    conformance::{Ports, Violation, check, check_transfer},
+    conformance::{Ports, Violation, check, check_transfer, check_user_items},
 };
 use crate::model::time::Timestamp;
 
@@ -22,6 +22,13 @@ async fn exports_and_imports_in_memory_keep_their_law() {
     let store = MemoryStore::new(Reliable);
     let ports = Ports { channels: &store, messages: &store, connections: &store, removal: &store };
     check_transfer(&ports, &store, Timestamp::from_secs(1_800_000_000)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_scan_for_a_user_keeps_its_laws() {
+    let store = MemoryStore::new(Reliable);
+    let ports = Ports { channels: &store, messages: &store, connections: &store, removal: &store };
+    check_user_items(&ports, &store, Timestamp::from_secs(1_800_000_000)).await.unwrap();
 }
 
 #[tokio::test]

@@ -19,3 +19,4 @@ pub mod reply_leases;
 pub mod socket_gateway;
 pub mod tenant_stores;
 pub mod ticket_store;
+pub mod user_items;

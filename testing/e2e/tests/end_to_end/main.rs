@@ -27,6 +27,7 @@ mod issuers;
 mod lists;
 mod membership;
 mod names_taken_anew;
+mod operators;
 mod out_of_phase;
 mod patience;
 mod presence;

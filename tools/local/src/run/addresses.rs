@@ -16,6 +16,7 @@ pub(super) struct Addresses {
     pub(super) dynamodb: String,
     pub(super) lambda: String,
     pub(super) sqs: String,
+    pub(super) logs: String,
     pub(super) otlp: String,
     pub(super) page: String,
     /// URLs of the queues, by their logical ids.
@@ -31,6 +32,7 @@ impl Addresses {
             "dynamodb": self.dynamodb,
             "lambda": self.lambda,
             "sqs": self.sqs,
+            "logs": self.logs,
             "queues": self.queues,
             "otlp": self.otlp,
             "page": self.page,
@@ -41,11 +43,12 @@ impl Addresses {
     /// Prints all addresses, and a command that works when pasted.
     pub(super) fn print_addresses(&self, secret: &Secret) -> Result<(), Error> {
         let token = token::sign(secret, "you", token::DEFAULT_TTL, jiff::Timestamp::now())?;
-        let Self { rest, websocket, management, dynamodb, lambda, sqs, otlp, page, .. } = self;
+        let Self { rest, websocket, management, dynamodb, lambda, sqs, logs, otlp, page, .. } = self;
         println!(
             "\nSwitchboard is up. Open the page in two tabs:\n\n  {page}\n\n\
              REST API      {rest}\nWebSocket API {websocket}\n@connections  {management}\n\
-             DynamoDB      {dynamodb}\nLambda        {lambda}\nSQS           {sqs}\nOTLP          {otlp}\n\n\
+             DynamoDB      {dynamodb}\nLambda        {lambda}\nSQS           {sqs}\n\
+             Logs          {logs}\nOTLP          {otlp}\n\n\
              Send a message from here:\n\n  \
              curl -sS {rest}/channels/{FIRST_CHANNEL}/messages -H 'Authorization: Bearer {token}' \
              -H 'Content-Type: application/json' -d '{{\"content\":\"Hello from the terminal\"}}'\n\n\

@@ -51,6 +51,7 @@ fn function_environment(addresses: &Addresses, dynamodb: &str, log_level: &str) 
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
         ("AWS_ENDPOINT_URL_LAMBDA", &addresses.lambda),
+        ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", &addresses.logs),
         // Delay of span exports in milliseconds. Local functions are never frozen, so a delay is possible: a busy
         // function sends fewer requests. 20 ms does not delay a message noticeably.
         ("OTEL_BSP_SCHEDULE_DELAY", "20"),

@@ -18,6 +18,8 @@ pub(super) struct Listeners {
     pub(super) dynamodb: TcpListener,
     pub(super) lambda: TcpListener,
     pub(super) sqs: TcpListener,
+    /// CloudWatch Logs, for the audit log.
+    pub(super) logs: TcpListener,
     /// DynamoDB for the functions, with their permissions.
     pub(super) gate: TcpListener,
     pub(super) otlp: TcpListener,
@@ -32,6 +34,7 @@ pub(super) async fn listen(options: &RunOptions) -> Result<(Listeners, Addresses
         dynamodb: bind(options.dynamodb_port, "--dynamodb-port").await?,
         lambda: bind(0, "the Lambda API").await?,
         sqs: bind(0, "the SQS API").await?,
+        logs: bind(0, "the API of CloudWatch Logs").await?,
         gate: bind(0, "the functions' DynamoDB").await?,
         otlp: bind(options.otlp_port, "--otlp-port").await?,
         page: match options.page_port {
@@ -50,6 +53,7 @@ pub(super) async fn listen(options: &RunOptions) -> Result<(Listeners, Addresses
         dynamodb: format!("http://{}", listeners.dynamodb.local_addr()?),
         lambda: format!("http://{}", listeners.lambda.local_addr()?),
         sqs: format!("http://{}", listeners.sqs.local_addr()?),
+        logs: format!("http://{}", listeners.logs.local_addr()?),
         otlp: format!("http://{}", listeners.otlp.local_addr()?),
         page: format!("http://{}", listeners.page.local_addr()?),
         queues: BTreeMap::new(),

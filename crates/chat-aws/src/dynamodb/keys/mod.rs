@@ -54,6 +54,7 @@
 
 mod chat_channels;
 mod chat_connections;
+mod of_user;
 mod sort_range;
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,7 @@ pub(crate) use chat_connections::{
     AudienceSort, connection, connection_of, end, ends, ends_cursor, first_subscription, of_connection, subscribed,
     ticket,
 };
+pub(crate) use of_user::OfUser;
 pub(crate) use sort_range::SortRange;
 
 const TENANT_SEPARATOR: char = '~';

@@ -11,6 +11,7 @@ use chat::{
         rev::Rev,
         seq::Seq,
         time::Timestamp,
+        trace::TraceContext,
     },
     ports::message_store::{Excerpt, Range, SELECTION_READS},
 };
@@ -18,7 +19,7 @@ use chat::{
 use super::DynamoMessages;
 use crate::{
     dynamodb::{
-        item::{Item, n, number, read, s},
+        item::{Item, n, number, read, s, text},
         last_change,
     },
     sdk::sdk_error,
@@ -31,6 +32,13 @@ impl DynamoMessages {
     pub(super) async fn get(&self, table: &str, key: Item) -> Result<Option<Item>, StoreError> {
         let get = self.client.get_item().table_name(table).set_key(Some(key)).consistent_read(true);
         Ok(get.send().await.map_err(|error| sdk_error("GetItem", error))?.item)
+    }
+
+    /// Returns the trace context of the request that sent a message or last changed it.
+    pub async fn trace_of(&self, channel: &ChannelKey, seq: Seq) -> Result<Option<TraceContext>, StoreError> {
+        let Some(item) = self.get(&self.events, self.keys.message(channel, seq)).await? else { return Ok(None) };
+        let part = |name| text(&item, name).map(str::to_owned);
+        Ok(part("traceparent").map(|traceparent| TraceContext { traceparent, tracestate: part("tracestate") }))
     }
 
     pub(super) fn read_message(&self, operation: &'static str, item: Item) -> Result<Message, StoreError> {

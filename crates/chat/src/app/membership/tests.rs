@@ -6,6 +6,7 @@
 
 mod events;
 mod invited;
+mod recorded;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -30,6 +30,7 @@ mod reply_leases;
 mod threads;
 mod ticket_store;
 mod transfer;
+mod user_items;
 
 use futures::future::BoxFuture;
 
@@ -39,7 +40,7 @@ use crate::{
         channel_store::ChannelStore, channel_transfer::ChannelTransfer, connection_store::ConnectionStore,
         deleted_channels::DeletedChannels, expiry_store::ExpiryStore, invitation_store::InvitationStore,
         message_store::MessageStore, pending_ends::PendingEnds, presence_store::PresenceStore,
-        rate_limiter::RateLimiter, reply_leases::ReplyLeases, ticket_store::TicketStore,
+        rate_limiter::RateLimiter, reply_leases::ReplyLeases, ticket_store::TicketStore, user_items::UserItems,
     },
 };
 use bench::{Bench, Outcome, Stop};
@@ -160,4 +161,24 @@ where
         law: "an imported channel is as the exported one, and goes on like it",
         what,
     })
+}
+
+/// Runs the laws of the scan for a user's data, at the time `now`.
+///
+/// # Errors
+/// The first law that does not hold.
+pub async fn check_user_items<Channels, Messages, Connections, Removal>(
+    ports: &Ports<'_, Channels, Messages, Connections, Removal>,
+    items: &impl UserItems,
+    now: Timestamp,
+) -> Result<(), Violation>
+where
+    Channels: ChannelPorts,
+    Messages: MessageStore,
+    Connections: ConnectionPorts,
+    Removal: DeletedChannels,
+{
+    let bench = Bench::new(ports, now);
+    let law = "a scan finds the data of one user, each once, until it is erased";
+    bench.user_items(items).await.map_err(|Stop(what)| Violation { law, what })
 }
