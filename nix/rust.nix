@@ -25,16 +25,18 @@ let
     fileset = files;
   };
 
-  # The sources of the programs: without pages and pictures, which only the tests read. The one page is compiled in.
+  # The sources of the programs: without pages and pictures, which only the tests read. Two pages are compiled in.
   code = lib.fileset.toSource {
     inherit root;
-    fileset = lib.fileset.union (root + "/docs/reference/telemetry.md") (
-      lib.fileset.difference files (
+    fileset = lib.fileset.unions [
+      (root + "/docs/reference/telemetry.md")
+      (root + "/clients/rust/README.md")
+      (lib.fileset.difference files (
         lib.fileset.union (lib.fileset.fileFilter (file: file.hasExt "md") root) (
           lib.fileset.fileFilter (file: file.hasExt "png" || file.hasExt "svg") (root + "/docs")
         )
-      )
-    );
+      ))
+    ];
   };
 
   common = {
@@ -61,19 +63,23 @@ let
   );
 in
 {
-  inherit craneLib src shared;
+  inherit
+    craneLib
+    src
+    code
+    shared
+    ;
 
-  # The local run, with compiled functions.
-  local = pkgs.writeShellApplication {
-    name = "switchboard-local";
-    meta.description = "Switchboard on this machine";
-    # The local run finds its template relative to this folder of Cargo.
+  # The program with compiled functions. Only the local run needs them.
+  switchboard = pkgs.writeShellApplication {
+    name = "switchboard";
+    meta.description = "Switchboard: the local run, and an operator's commands";
     text = ''
-      export CARGO_MANIFEST_DIR=${code}
-      if [ "''${1-}" = token ]; then
-        exec ${programs}/bin/local "$@"
+      if [ "''${1-}" = local ]; then
+        shift
+        set -- local --bin-dir ${programs}/bin --template ${code}/infra/backend.yaml "$@"
       fi
-      exec ${programs}/bin/local --bin-dir ${programs}/bin "$@"
+      exec ${programs}/bin/switchboard "$@"
     '';
   };
 }
