@@ -29,6 +29,7 @@ let
       craneLib
       root
       workspace
+      functions
       ;
   };
 

@@ -58,10 +58,10 @@ let
         };
       }
       ''
-        for name in ${lib.escapeShellArgs packages}; do
-          install -D -m 0555 ${binaries}/bin/$name $out/$name
+        install -D -m 0555 ${binaries}/bin/switchboard $out/switchboard
+        for name in ${lib.escapeShellArgs functions}; do
+          install -D -m 0555 ${binaries}/bin/$name $out/functions/$name
         done
-        install -D -m 0444 ${root + "/infra/backend.yaml"} $out/infra/backend.yaml
         install -m 0444 ${root + "/LICENSE"} ${root + "/CHANGELOG.md"} $out
         install -m 0444 ${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt $out/ca-certificates.crt
       '';

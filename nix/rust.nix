@@ -6,6 +6,7 @@
   craneLib,
   root,
   workspace,
+  functions,
 }:
 let
   # Without the files that only Nix reads: a change of the flake does not recompile the workspace.
@@ -70,16 +71,20 @@ in
     shared
     ;
 
-  # The program with compiled functions. Only the local run needs them.
-  switchboard = pkgs.writeShellApplication {
-    name = "switchboard";
-    meta.description = "Switchboard: the local run, and an operator's commands";
-    text = ''
-      if [ "''${1-}" = local ]; then
-        shift
-        set -- local --bin-dir ${programs}/bin --template ${code}/infra/backend.yaml "$@"
-      fi
-      exec ${programs}/bin/switchboard "$@"
-    '';
-  };
+  # The program, with the functions of the local run where it finds them. It finds nothing through a link to itself.
+  switchboard =
+    pkgs.runCommand "switchboard"
+      {
+        meta = {
+          description = "Switchboard: the local run, and an operator's commands";
+          mainProgram = "switchboard";
+        };
+      }
+      ''
+        install -D ${programs}/bin/switchboard $out/bin/switchboard
+        mkdir -p $out/lib/switchboard/functions
+        for name in ${lib.escapeShellArgs functions}; do
+          ln -s ${programs}/bin/$name $out/lib/switchboard/functions/$name
+        done
+      '';
 }

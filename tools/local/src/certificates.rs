@@ -16,10 +16,17 @@ const FILE: &str = "ca-certificates.crt";
 /// Variable that names a file of certificates to the clients. The functions inherit it.
 const VARIABLE: &str = "SSL_CERT_FILE";
 
-/// Starts this program again with the certificates beside it, if the system has none. Otherwise returns at once.
+/// Starts this program again with the certificates beside it, if the system has none. Otherwise returns at once. A program
+/// calls it at the beginning of its `main`, after [`emulator::lambda::guardian_main`].
 ///
 /// A program cannot safely change its own variables. The process keeps its id, its arguments and its open files.
-pub fn provide() -> io::Result<()> {
+pub fn provide() {
+    if let Err(error) = start_again() {
+        eprintln!("warning: the certificates beside the program are not used: {error}");
+    }
+}
+
+fn start_again() -> io::Result<()> {
     let program = env::current_exe()?;
     let Some(file) = packed(&program, env::var_os(VARIABLE).is_some(), is_on_system()) else { return Ok(()) };
     let mut arguments = env::args_os();

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use emulator::lambda::guardian_main;
 use local::{
-    certificates,
     cli::{Cli, Command, TokenOptions, arguments},
     run, runs, token,
 };
@@ -17,9 +16,6 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     guardian_main();
-    if let Err(error) = certificates::provide() {
-        eprintln!("warning: the certificates beside the program are not used: {error}");
-    }
     let cli = Cli::parse_from(arguments(std::env::args_os()));
     let done = match cli.command {
         Some(Command::Token(options)) => print_token(&options),

@@ -12,13 +12,8 @@ use crate::install;
 use crate::workspace::Workspace;
 
 /// Files of the repository, and their names in the archive.
-const FILES: [(&str, &str); 4] = [
-    ("tools/xtask/src/archive/README.md", "README.md"),
-    ("LICENSE", "LICENSE"),
-    ("CHANGELOG.md", "CHANGELOG.md"),
-    // The local run reads it, and a deployment starts from it.
-    ("infra/backend.yaml", "infra/backend.yaml"),
-];
+const FILES: [(&str, &str); 3] =
+    [("tools/xtask/src/archive/README.md", "README.md"), ("LICENSE", "LICENSE"), ("CHANGELOG.md", "CHANGELOG.md")];
 
 /// A file of an archive.
 #[derive(Debug)]
@@ -65,7 +60,7 @@ pub(super) fn entries(
     packages: &[String],
     licenses: String,
 ) -> Result<Vec<Entry>> {
-    let programs = packages.iter().map(|name| Entry { name: name.clone(), source: Source::Program(built.join(name)) });
+    let programs = packages.iter().map(|name| Entry { name: place(name), source: Source::Program(built.join(name)) });
     let files = FILES.iter().map(|(path, name)| (*name, workspace.file(path)));
     let files = files.map(|(name, path)| Entry { name: name.to_owned(), source: Source::File(path) });
     let licenses = Entry { name: "THIRD-PARTY-LICENSES.txt".to_owned(), source: Source::Text(licenses) };
@@ -75,6 +70,11 @@ pub(super) fn entries(
         entries.push(Entry { name: "ca-certificates.crt".to_owned(), source: Source::File(certificates(workspace)?) });
     }
     Ok(entries)
+}
+
+/// Returns the path of a package's binary. The program finds the functions in this folder beside it.
+fn place(package: &str) -> String {
+    if package == PROGRAM { package.to_owned() } else { format!("functions/{package}") }
 }
 
 /// Returns the certificates of authorities that Mozilla trusts. A small container has none.

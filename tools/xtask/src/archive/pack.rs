@@ -128,7 +128,7 @@ mod tests {
     fn packed(program: &Path) -> Result<Vec<u8>> {
         let entries = [
             Entry { name: "switchboard".to_owned(), source: Source::Program(program.to_owned()) },
-            Entry { name: "infra/backend.yaml".to_owned(), source: Source::Text("Resources: {}\n".to_owned()) },
+            Entry { name: "README.md".to_owned(), source: Source::Text("# Switchboard\n".to_owned()) },
         ];
         let mut bytes = Vec::new();
         write("switchboard-1", &entries, &mut bytes)?;
@@ -151,7 +151,7 @@ mod tests {
         }
         let expected = [
             ("switchboard-1/switchboard", PROGRAM_MODE, "binary"),
-            ("switchboard-1/infra/backend.yaml", FILE_MODE, "Resources: {}\n"),
+            ("switchboard-1/README.md", FILE_MODE, "# Switchboard\n"),
         ];
         let expected = expected.map(|(name, mode, text)| (name.to_owned(), mode, text.to_owned()));
         assert_eq!(found, expected);

@@ -87,7 +87,7 @@ impl<'a> Unpacked<'a> {
         let shell = &self.workspace.shell;
         match &self.bubblewrap {
             Some(bubblewrap) => {
-                let variables = variables.iter().flat_map(|(name, value)| ["--setenv", name, value]);
+                let variables = variables.iter().flat_map(|(name, value)| ["--setenv", *name, value.as_str()]);
                 let (isolation, folder) = (self.isolation(), format!("/{}", self.folder));
                 cmd!(shell, "{bubblewrap} {isolation...} --chdir {folder} --clearenv {variables...} --")
                     .arg(format!("./{PROGRAM}"))
