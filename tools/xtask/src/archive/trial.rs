@@ -54,7 +54,8 @@ pub(super) fn run(workspace: &Workspace, archive: &Archive) -> Result {
         tokens.push(workspace.read(token)?);
     }
     let smoke = ["smoke", "--rest", address("rest")?, "--websocket", address("websocket")?];
-    workspace.run(unpacked.command(&[("SMOKE_TOKENS", tokens.join(","))], smoke))?;
+    // Not printed, since it has tokens.
+    workspace.run(unpacked.command(&[("SMOKE_TOKENS", tokens.join(","))], smoke).quiet())?;
     println!("A chat was held {:.1} s after the start.", began.elapsed().as_secs_f64());
 
     install::apt(workspace, "curl")?;
