@@ -81,6 +81,10 @@ pub struct RunOptions {
     /// Port of the page [default: 3002 if it is free, else any]
     #[arg(long)]
     pub page_port: Option<u16>,
+    /// Opens the ports of the two APIs, of DynamoDB and of the page on all addresses of this machine, for a container
+    /// that publishes them; requests must still name localhost
+    #[arg(long)]
+    pub all_interfaces: bool,
     /// Port of the OTLP receiver that the functions export to; 0 for any free one
     #[arg(long, default_value_t = 0)]
     pub otlp_port: u16,

@@ -1,6 +1,5 @@
 //! Checks of templates, scripts and workflows.
 
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 
@@ -41,8 +40,7 @@ pub(super) fn rehearsal(workspace: &Workspace) -> Result {
     let cli = install::python(workspace, "aws-cli", &["-r", "infra/rehearsal/aws-cli.txt"])?;
     install::apt(workspace, "jq")?;
     let python = emulator.join("python");
-    let others = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths([emulator, cli].into_iter().chain(env::split_paths(&others)))?;
+    let path = install::path([emulator, cli])?;
     let logs = workspace.file("target/rehearsal-logs");
     let rehearse = cmd!(workspace.shell, "{python} infra/rehearse.py --binaries {binaries} --keep {logs}");
     workspace.run(rehearse.env("PATH", path))

@@ -13,6 +13,7 @@ mod stack;
 mod tests;
 
 use crate::Result;
+use crate::release;
 use crate::totals;
 use crate::workspace::Workspace;
 
@@ -35,6 +36,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("imports", "import circles, forbidden dependencies, and clients outside `clients/`", source::imports),
     step("infra", "CloudFormation templates and the deployment script", infra::templates),
     step("workflows", "GitHub workflows: syntax and security", infra::workflows),
+    step("release", "one version in all packages, and changelogs that describe it", release::check),
     step("documents", "OpenAPI and AsyncAPI: validity and compatibility", contracts::documents),
     step("test", "all tests of the workspace", tests::workspace),
     step("bedrock", "the event stream of Bedrock, replayed", tests::bedrock),
