@@ -20,8 +20,10 @@ const form = create("form", {}, input, create("button", { textContent: "Send" })
 const panel = create("section", { hidden: true, ariaLabel: title }, create("h2", { textContent: title }), log, status, form);
 const toggle = create("button", { className: "toggle", textContent: title, ariaExpanded: "false" });
 
-/** The client and the channel, from the first opening of the panel on. */
+/** The client and the channel, once the visitor has opened the panel. */
 let session;
+/** The beginning of the session. It is repeated if it fails. */
+let beginning = null;
 
 /** Shows lines: a class and a text each. Elements stay, so that a screen reader announces only what is new. */
 function show(lines) {
@@ -54,6 +56,7 @@ async function start() {
     session = await begin(new URL("session", src));
   } catch (error) {
     status.textContent = error.message;
+    beginning = null;
     return;
   }
   const { client } = session;
@@ -72,7 +75,7 @@ toggle.addEventListener("click", () => {
   toggle.classList.remove("unread");
   if (panel.hidden) return;
   input.focus();
-  if (!session) start();
+  beginning ??= start();
 });
 
 form.addEventListener("submit", (event) => {
