@@ -71,7 +71,7 @@ test("each question is answered once, in order, also if the bot is killed", asyn
   await bot.stop();
 });
 
-test("an invited bot answers in a private channel", async () => {
+test("a bot that was added to a private channel answers there", async () => {
   const channel = await create("bot-private", "private");
   await request(addresses, "alice", "PUT", `/channels/${channel}/members/convert`);
   const bot = await start(channel);

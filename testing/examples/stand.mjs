@@ -138,7 +138,7 @@ export async function until(look) {
 export async function vite(after, example, addresses) {
   const folder = file(`examples/${example}`);
   const port = await freePort();
-  const args = [join(folder, "node_modules/vite/bin/vite.js"), "--host", "127.0.0.1", "--port", `${port}`, "--strictPort", "--clearScreen", "false"];
+  const args = [join(folder, "node_modules/vite/bin/vite.js"), "--host", "127.0.0.1", "--port", `${port}`, "--strictPort"];
   const server = program(after, process.execPath, args, { cwd: folder, env: variables(addresses) });
   await server.prints(/ready in/);
   return `http://127.0.0.1:${port}/`;

@@ -16,6 +16,8 @@ const started = await browser(after);
 /** Sends a request as the staff. */
 const staff = (method, path, body) => request(addresses, "support", method, path, body);
 
+const line = (page, side, text) => page.locator(`li.${side}`, { hasText: text });
+
 /** Opens the widget in a browser of its own. */
 async function open(t) {
   const page = await visit(t, started, origin);
@@ -24,14 +26,15 @@ async function open(t) {
   return page;
 }
 
+/** Writes a message, and waits until it is stored. */
 async function write(page, text) {
   // The widget sends nothing before its session has begun.
   await page.locator('[role="status"]', { hasText: /^$/ }).waitFor({ state: "attached" });
   await page.getByLabel("Message").fill(text);
   await page.getByLabel("Message").press("Enter");
+  await line(page, "own", text).waitFor();
+  await page.locator("li.sending").waitFor({ state: "detached" });
 }
-
-const line = (page, side, text) => page.locator(`li.${side}`, { hasText: text });
 
 /** Returns the channel whose newest message has this text, as the staff sees it. */
 async function channelOf(text) {
@@ -42,8 +45,6 @@ async function channelOf(text) {
 test("a visitor asks, the staff answers, and both are there after a reload", async (t) => {
   const page = await open(t);
   await write(page, "Do you have red ones?");
-  await line(page, "own", "Do you have red ones?").waitFor();
-  await page.locator("li.sending").waitFor({ state: "detached" });
   const { channel_id: id, visibility } = await channelOf("Do you have red ones?");
   assert.equal(visibility, "private");
   await staff("POST", `/channels/${id}/messages`, { content: "Yes, two." });
@@ -60,8 +61,6 @@ test("a visitor asks, the staff answers, and both are there after a reload", asy
 test("a closed widget tells of an answer", async (t) => {
   const page = await open(t);
   await write(page, "Are you there?");
-  await page.locator("li.sending").waitFor({ state: "detached" });
-  await line(page, "own", "Are you there?").waitFor();
   const { channel_id: id } = await channelOf("Are you there?");
   const toggle = page.getByRole("button", { name: "Ask the shop" });
   await toggle.click();
@@ -75,11 +74,7 @@ test("a closed widget tells of an answer", async (t) => {
 test("a visitor sees no other visitor's channel", async (t) => {
   const [one, other] = [await open(t), await open(t)];
   await write(one, "My secret");
-  await line(one, "own", "My secret").waitFor();
-  await one.locator("li.sending").waitFor({ state: "detached" });
   await write(other, "Hello");
-  await line(other, "own", "Hello").waitFor();
-  await other.locator("li.sending").waitFor({ state: "detached" });
   const [first, second] = [await channelOf("My secret"), await channelOf("Hello")];
   assert.notEqual(first.channel_id, second.channel_id);
   assert.equal(await line(other, "own", "My secret").count(), 0);
@@ -90,8 +85,6 @@ test("a visitor sees no other visitor's channel", async (t) => {
 test("no id has the value of the cookie", async (t) => {
   const page = await open(t);
   await write(page, "Who am I?");
-  await line(page, "own", "Who am I?").waitFor();
-  await page.locator("li.sending").waitFor({ state: "detached" });
   const cookies = await page.context().cookies(`${origin}/support/session`);
   const { value, httpOnly, sameSite } = cookies.find(({ name }) => name === "visitor");
   assert.deepEqual([httpOnly, sameSite], [true, "Strict"]);

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 /// Times at which the messages were sent, in their order. The number of the first message is 1.
 pub(crate) type Sent = Arc<[OnceLock<Instant>]>;
 
-/// Time without a frame after which a reader gives up.
+/// Time without a frame after which a reader ends.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Buffer of one socket, in bytes. The library fills it with zeros before each read, and its default is 128 KB.
