@@ -4,6 +4,7 @@
 
 mod clients;
 mod contracts;
+mod examples;
 mod infra;
 mod measure;
 mod package_rust;
@@ -53,6 +54,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("rehearsal", "deployments on an emulator of AWS that enforces IAM", infra::rehearsal),
     step("clients", "types and tests of the JavaScript client; conformance of both", clients::packages),
     step("packages", "the JavaScript client as other projects get it, against a local run", packages::javascript),
+    step("examples", "the examples, each with a local run and a real client", examples::test),
     step("ids", "smoke test of the local run, also out of phase; ids in HTTP clients", stack::ids),
     step("browser", "the page in headless Chromium", stack::browser),
     step(totals::STEP, "number of tests that passed and failed; needs the logs of the steps with tests", totals::print),

@@ -9,11 +9,8 @@ use crate::install;
 use crate::local_run::LocalRun;
 use crate::workspace::Workspace;
 
-/// Examples that use the package from its folder.
-const EXAMPLES: [&str; 2] = ["examples/agent-chat", "examples/react"];
-
 /// Checks the report of sizes, the reference, and the packed archive, whose first steps run against a local run in Node and
-/// in Chromium. Builds the examples.
+/// in Chromium.
 pub(super) fn javascript(workspace: &Workspace) -> Result {
     let shell = &workspace.shell;
     let chromium = install::apt(workspace, "chromium")?;
@@ -29,12 +26,7 @@ pub(super) fn javascript(workspace: &Workspace) -> Result {
         .env("SWITCHBOARD_TOKEN", local.tokens(&["alice".into()])?)
         .env("SWITCHBOARD_ORIGIN", &origin)
         .env("CHROMIUM_PATH", &chromium);
-    workspace.run(checks)?;
-    for example in EXAMPLES {
-        install::node(workspace, example)?;
-        workspace.run(cmd!(shell, "npm --prefix {example} run build"))?;
-    }
-    Ok(())
+    workspace.run(checks)
 }
 
 /// Returns a port that no program listens on. The local run must know the page's origin before the page is served.

@@ -1,11 +1,14 @@
 import { defineConfig } from "vite";
 
+// Addresses of the local run. These are the ones of `cargo local` without options.
+const { SWITCHBOARD_REST = "http://127.0.0.1:3000", SWITCHBOARD_WEBSOCKET = "ws://127.0.0.1:3001", SWITCHBOARD_PAGE = "http://127.0.0.1:3002" } = process.env;
+
 // The local run answers programs and its own page. Without these headers, a request is one of a program.
 const HEADERS_OF_PAGES = ["origin", "referer", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site"];
 
-/** Passes requests below a path to a port of the local run. */
-const passTo = (port, path) => ({
-  target: `http://127.0.0.1:${port}`,
+/** Passes requests below a path to an address of the local run. */
+const passTo = (target, path) => ({
+  target,
   changeOrigin: true,
   ws: true,
   rewrite: (url) => url.slice(path.length).replace(/^(?!\/)/, "/"),
@@ -23,6 +26,6 @@ export default defineConfig({
   server: {
     port: 5173,
     strictPort: true,
-    proxy: { "/api": passTo(3000, "/api"), "/socket": passTo(3001, "/socket"), "/local": passTo(3002, "/local") },
+    proxy: { "/api": passTo(SWITCHBOARD_REST, "/api"), "/socket": passTo(SWITCHBOARD_WEBSOCKET, "/socket"), "/local": passTo(SWITCHBOARD_PAGE, "/local") },
   },
 });
