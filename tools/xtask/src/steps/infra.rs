@@ -14,7 +14,7 @@ fn programs(workspace: &Workspace) -> Result<PathBuf> {
     install::python(workspace, "infra-checks", &["-r", "infra/requirements.txt"])
 }
 
-/// Checks the CloudFormation templates, and tests these checks, the deployment script, the twins of its rehearsal and
+/// Checks the CloudFormation templates, and tests these checks, the alarms, the deployment script, the twins of its rehearsal and
 /// the scripts of the images.
 pub(super) fn templates(workspace: &Workspace) -> Result {
     let programs = programs(workspace)?;
@@ -26,6 +26,7 @@ pub(super) fn templates(workspace: &Workspace) -> Result {
     workspace.run(cmd!(shell, "{checkov} --directory infra {options...}"))?;
     workspace.run(cmd!(shell, "{python} infra/check.py"))?;
     workspace.run(cmd!(shell, "{python} infra/test_check.py"))?;
+    workspace.run(cmd!(shell, "{python} infra/test_alarms.py"))?;
     workspace.run(cmd!(shell, "{python} infra/test_rehearsal.py"))?;
     install::apt(workspace, "jq")?;
     workspace.run(cmd!(shell, "{python} infra/test_deploy.py"))?;
