@@ -62,10 +62,12 @@ class Rest:
         schemas = ["# REST: schemas", "The bodies of requests and responses."]
         schemas += [self.schemas.section(name) for name in self.document["components"]["schemas"]]
         pages.append(Page("reference/rest/schemas.md", "Schemas", "\n\n".join(schemas), 1))
+        for page in pages:
+            page.text = page.text.replace("](../docs/", "](../../")
         return pages
 
     def operation(self, path, method, operation, shared):
-        parts = [f"## {operation['operationId']}", f"**{operation['summary']}**", f"```text\n{method} {path}\n```"]
+        parts = [f"## {operation['operationId']}", f"{operation['summary']}.", f"```text\n{method} {path}\n```"]
         parts.append(operation.get("description", "").strip())
         rows = []
         for parameter in map(self.resolve, shared + operation.get("parameters", [])):
@@ -76,15 +78,15 @@ class Rest:
                 "" if parameter.get("required") else "optional", ". ".join(cell(word).rstrip(".") for word in words if word),
             ])
         if rows:
-            parts += ["### Parameters", table(["parameter", "in", "type", "", "meaning"], rows)]
+            parts += ["**Parameters**", table(["parameter", "in", "type", "", "meaning"], rows)]
         if body := operation.get("requestBody"):
-            parts += ["### Body", *self.content(self.resolve(body)["content"])]
-        parts += ["### Responses", self.responses(operation)]
+            parts += ["**Body**", *self.content(self.resolve(body)["content"])]
+        parts += ["**Responses**", self.responses(operation)]
         for status, response in operation["responses"].items():
             response = self.resolve(response)
             if status.startswith("2") and response.get("content"):
                 parts += [f"`{status}`:", *self.content(response["content"])]
-        return re.sub(r"^### (.+)$", rf"### \1 of {operation['operationId']}", "\n\n".join(part for part in parts if part), flags=re.MULTILINE)
+        return "\n\n".join(part for part in parts if part)
 
     def content(self, content):
         """Returns the schema and the first example of a body."""
@@ -132,7 +134,8 @@ def socket():
             text.append(example(one["payload"]) if not isinstance(one["payload"], str) else f"```text\n{one['payload']}\n```")
     text.append("## Schemas")
     text += [schemas.section(name, 3) for name in components["schemas"]]
-    return [Page("reference/socket.md", "Socket", "\n\n".join(part for part in text if part))]
+    whole = "\n\n".join(part for part in text if part).replace("](../docs/", "](../")
+    return [Page("reference/socket.md", "Socket", whole)]
 
 
 ROW = re.compile(r"^\| `(?P<code>[a-z_]+)` \| (?P<status>\d{3}) \| (?P<meaning>.+?) \| (?P<remedy>.+?) \|$", re.MULTILINE)

@@ -31,29 +31,25 @@ class Page:
 
 
 def site_path(source):
-    """Returns the path in the site of a file of the repository."""
-    return source.removeprefix("docs/") if source.startswith("docs/") else f"repository/{source}"
+    """Returns the path in the site of a file of the repository. A README is the index of its folder."""
+    path = source.removeprefix("docs/") if source.startswith("docs/") else f"repository/{source}"
+    return re.sub(r"(^|/)README\.md$", r"\1index.md", path)
 
 
 def outside_code(text, change):
     """Applies a function to a text, but not to its code blocks and code spans."""
-    fence, lines = None, []
+    fence, kept, lines = None, [], []
+
+    def keep(code):
+        kept.append(code)
+        return f"\0{len(kept) - 1}\0"
+
     for line in text.split("\n"):
         mark = FENCE.match(line)
-        if fence or mark:
-            if mark:
-                fence = None if fence and mark[1].startswith(fence) else fence or mark[1]
-            lines.append(line)
-            continue
-        spans = []
-
-        def keep(span):
-            spans.append(span[0])
-            return f"\0{len(spans) - 1}\0"
-
-        changed = change(SPAN.sub(keep, line))
-        lines.append(re.sub(r"\0(\d+)\0", lambda span: spans[int(span[1])], changed))
-    return "\n".join(lines)
+        lines.append(keep(line) if fence or mark else SPAN.sub(lambda span: keep(span[0]), line))
+        if mark:
+            fence = None if fence and mark[1].startswith(fence) else fence or mark[1]
+    return re.sub(r"\0(\d+)\0", lambda code: kept[int(code[1])], change("\n".join(lines)))
 
 
 class Book:
@@ -119,10 +115,10 @@ class Book:
     def render(self, page):
         """Returns the text of a page with the links of the site, and without marks of checks."""
 
-        def change(line):
+        def change(text):
             for pattern in (LINK, ATTRIBUTE):
-                line = pattern.sub(lambda match: match["before"] + self.link(page, match["target"]), line)
-            return line
+                text = pattern.sub(lambda match: match["before"] + self.link(page, match["target"]), text)
+            return text
 
         text = outside_code(page.text, change)
         return re.sub(r"^ *<!-- (?:run|not run|begin|end|output|file)\b.*?-->\n", "", text, flags=re.MULTILINE)
