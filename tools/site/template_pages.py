@@ -7,7 +7,7 @@ import yaml
 from markdown import cell, code, table
 from pages import ROOT, Page
 
-sys.path.insert(0, str(ROOT / "infra"))
+sys.path.append(str(ROOT / "infra"))
 from template import Loader, Template  # noqa: E402
 
 BACKEND = ROOT / "infra/backend.yaml"

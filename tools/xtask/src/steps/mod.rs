@@ -8,6 +8,7 @@ mod infra;
 mod measure;
 mod package_rust;
 mod packages;
+mod site;
 mod source;
 mod stack;
 mod tests;
@@ -51,6 +52,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("rehearsal", "deployments on an emulator of AWS that enforces IAM", infra::rehearsal),
     step("clients", "types and tests of the JavaScript client; conformance of both", clients::packages),
     step("packages", "the JavaScript client as other projects get it, against a local run", packages::javascript),
+    step("site", "the site: built, its links checked, its snippets run", site::site),
     step("ids", "smoke test of the local run, also out of phase; ids in HTTP clients", stack::ids),
     step("browser", "the page in headless Chromium", stack::browser),
     step(totals::STEP, "number of tests that passed and failed; needs the logs of the steps with tests", totals::print),
