@@ -82,7 +82,7 @@ def problems(folder):
             faults += [f"{name}: {fault}"] if is_so else []
     listed = (folder / "llms.txt").read_text(encoding="utf-8")
     for target in re.findall(r"^- \[.*?\]\((.+?)\)(?::|$)", listed, re.MULTILINE):
-        relative = re.sub(r"^https?://[^/]+/(?:[^/]+\.github\.io/)?", "", target) if "://" in target else target
+        relative = re.sub(r"^https?://[^/]+/", "", target) if "://" in target else target
         if not any((folder / relative.split("/", cut)[-1]).is_file() for cut in (0, 1)):
             faults.append(f"llms.txt: {target}: there is no such file")
     return faults + search_faults(folder, pages), count
