@@ -102,7 +102,7 @@ def architecture():
         (336, "answer-frame", "answers pings"),
         (436, "chat-delivery-worker", "pushes to up to 200 sockets"),
         (502, "send-message", "pushes shards of 500 sockets"),
-        (568, "chat-agent-worker", "writes the reply"),
+        (568, "chat-agent-worker", "writes and stores the reply"),
     ]
     for y, name, about in functions:
         picture.box(400, y, 220, 52, "function", name, about)
