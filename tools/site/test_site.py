@@ -16,7 +16,7 @@ from pages import Book, Page, outside_code, site_path
 class Links(unittest.TestCase):
     def setUp(self):
         self.book = Book("https://host/repository")
-        self.page = Page("guides/a.md", "A", "", 0, "docs/guides/a.md")
+        self.page = Page("guides/local.md", "A", "", 0, "docs/guides/local.md")
         self.book.pages = [
             self.page,
             Page("index.md", "Start", "", 0, "docs/README.md"),
@@ -53,8 +53,8 @@ class Links(unittest.TestCase):
 
     def test_a_page_outside_the_contents_is_found(self):
         with self.assertRaises(SystemExit):
-            self.book.check_complete(["docs/guides/other.md"])
-        self.book.check_complete(["docs/guides/a.md", "docs/SUMMARY.md"])
+            self.book.check_complete(["docs/guides/deploy.md"])
+        self.book.check_complete(["docs/guides/local.md", "docs/SUMMARY.md"])
 
 
 class Pages(unittest.TestCase):

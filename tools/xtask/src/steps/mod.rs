@@ -32,7 +32,7 @@ pub(crate) struct Step {
 pub(crate) const STEPS: &[Step] = &[
     step("fmt", "formatting of all Rust workspaces", source::fmt),
     step("lint", "clippy without warnings", source::lint),
-    step("docs", "links, headings and the words of pages and comments", source::docs),
+    step("docs", "links, headings, the words of pages and comments, marks of snippets", source::docs),
     step("imports", "import circles, forbidden dependencies, and clients outside `clients/`", source::imports),
     step("infra", "CloudFormation templates and the deployment script", infra::templates),
     step("workflows", "GitHub workflows: syntax and security", infra::workflows),
