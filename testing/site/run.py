@@ -67,6 +67,10 @@ def read_all():
 
 def parse(found):
     """Returns the faults of blocks that cannot be parsed."""
+    # The checks of marks alone need no packages.
+    import aws_cli
+    import yaml
+
     faults, scripts = [], []
     for snippet in found:
         try:
@@ -76,14 +80,13 @@ def parse(found):
             elif snippet.language == "toml":
                 tomllib.loads(snippet.code)
             elif snippet.language in ("yaml", "yml"):
-                import yaml
-
                 yaml.safe_load(re.sub(r"!(Ref|GetAtt|Sub|If) ", "", snippet.code))
             elif snippet.language == "python":
                 compile(snippet.code, snippet.place, "exec")
             elif snippet.language in ("sh", "bash"):
                 done = subprocess.run(["bash", "-n"], input=snippet.code, capture_output=True, text=True)
                 faults += [f"{snippet.place}: {done.stderr.strip()}"] if done.returncode else []
+                faults += [f"{snippet.place}: {fault}" for fault in aws_cli.faults(snippet.code)]
             elif snippet.language in SCRIPTS:
                 scripts.append({"place": snippet.place, "loader": SCRIPTS[snippet.language], "code": snippet.code})
         except (ValueError, SyntaxError) as error:

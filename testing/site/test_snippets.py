@@ -3,6 +3,7 @@
 import json
 import unittest
 
+import aws_cli
 import run
 import snippets
 
@@ -90,6 +91,22 @@ class Outputs(unittest.TestCase):
         documented = {"id": "01JTYQ4X9M8Z4QY7V6A1B2C3D4", "at": "2026-05-01T12:00:00.000Z", "detail": "…"}
         self.assertEqual(snippets.differences(documented, {"id": "x", "at": "y", "detail": "z"}), [])
         self.assertEqual(len(snippets.differences(documented, {"id": 1, "at": "y", "detail": "z"})), 1)
+
+
+class AwsCommands(unittest.TestCase):
+    def faults(self, code):
+        return list(aws_cli.faults(code))
+
+    def test_known_commands_have_no_faults(self):
+        self.assertEqual(self.faults("aws dynamodb update-table --table-name a \\\n  --no-deletion-protection-enabled\n"), [])
+        self.assertEqual(self.faults("aws dynamodb wait table-exists --table-name a\n"), [])
+        self.assertEqual(self.faults("REST=$(aws cloudformation describe-stacks --stack-name a --output text --query 'a[?b]')\n"), [])
+
+    def test_unknown_names_are_found(self):
+        self.assertEqual(self.faults("aws dynamodb get-items\n"), ["aws dynamodb has no get-items"])
+        self.assertEqual(self.faults("aws dynamodb get-item --table a\n"), ["aws dynamodb get-item has no --table"])
+        self.assertEqual(self.faults("aws dynamodb wait table-ready\n"), ["aws dynamodb wait has no table-ready"])
+        self.assertEqual(self.faults("aws dynamo get-item\n"), ["the AWS CLI has no service dynamo"])
 
 
 class Running(unittest.TestCase):
