@@ -1,6 +1,7 @@
 //! The local run, for steps that send requests to it.
 
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
@@ -20,6 +21,11 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time between two looks.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Returns a port that no program listens on. The local run must know the page's origin before the page is served.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
 
 /// A process that ends when the value is dropped, also if a step fails.
 pub(crate) struct Process(Child);
