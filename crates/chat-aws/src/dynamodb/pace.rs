@@ -1,4 +1,4 @@
-//! Bounds of the capacity units that an export or an import takes per second, so that requests of clients have room.
+//! Bounds of the capacity units that a command of operators takes per second, so that requests of clients have room.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -5,3 +5,5 @@ pub mod channels;
 pub mod connections;
 pub mod messages;
 pub mod users;
+
+mod progress_file;

@@ -6,8 +6,6 @@
 mod data;
 mod place;
 
-use std::time::Duration;
-
 use aws_sdk_dynamodb::{
     Client, error::SdkError, operation::update_item::UpdateItemError, types::ReturnConsumedCapacity,
 };
@@ -19,7 +17,7 @@ use chat::{
         user_item::{Extent, ItemPlace, ScanPosition, UserItem},
     },
     ports::{
-        clock::{Clock, SystemClock},
+        clock::SystemClock,
         user_items::{UserItemPage, UserItems},
     },
 };
@@ -32,6 +30,7 @@ use crate::{
     dynamodb::{
         item::{Item, s},
         keys::Keys,
+        pace::Pace,
     },
     sdk::sdk_error,
 };
@@ -50,7 +49,7 @@ pub struct DynamoUserItems {
     connections: String,
     tenant: Option<TenantId>,
     keys: Keys,
-    units_per_second: Option<f64>,
+    pace: Pace,
 }
 
 impl DynamoUserItems {
@@ -69,7 +68,7 @@ impl DynamoUserItems {
             connections: connections.into(),
             tenant: None,
             keys: Keys::default(),
-            units_per_second: None,
+            pace: Pace::default(),
         }
     }
 
@@ -79,10 +78,10 @@ impl DynamoUserItems {
         Self { tenant: tenant.cloned(), keys: Keys::for_tenant(tenant), ..self.clone() }
     }
 
-    /// Limits the read capacity units that scans use per second. After each part they wait as long as it allows.
+    /// Limits the read capacity units that scans use per second. Each part waits as long as those before it took.
     #[must_use]
-    pub fn with_rate(self, units_per_second: u32) -> Self {
-        Self { units_per_second: Some(f64::from(units_per_second.max(1))), ..self }
+    pub fn with_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
     }
 
     fn name(&self, table: Table) -> &str {
@@ -90,16 +89,6 @@ impl DynamoUserItems {
             Table::Connections => &self.connections,
             Table::Channels => &self.channels,
             Table::Events => &self.events,
-        }
-    }
-
-    /// Waits until the rate allows the next part, after one that began at `began` and used `units`.
-    async fn pace(&self, units: Option<f64>, began: Duration) {
-        let (Some(rate), Some(units)) = (self.units_per_second, units) else { return };
-        let takes = Duration::try_from_secs_f64(units / rate).unwrap_or_default();
-        let wait = takes.saturating_sub(SystemClock.monotonic().saturating_sub(began));
-        if !wait.is_zero() {
-            SystemClock.sleep(wait).await;
         }
     }
 
@@ -148,7 +137,7 @@ impl UserItems for DynamoUserItems {
             Some(from) => start_of(from)?,
             None => (Table::Connections, None),
         };
-        let began = SystemClock.monotonic();
+        self.pace.reads.wait(&SystemClock).await;
         let page = self
             .client
             .scan()
@@ -160,6 +149,8 @@ impl UserItems for DynamoUserItems {
             .send()
             .await
             .map_err(|error| sdk_error(SCAN, error))?;
+        let units = page.consumed_capacity.and_then(|used| used.capacity_units);
+        self.pace.reads.take(&SystemClock, units.unwrap_or(0.0));
         let (wanted, read) = (Wanted { user, extent, now }, page.items.unwrap_or_default());
         let mut items = Vec::new();
         for item in &read {
@@ -172,7 +163,6 @@ impl UserItems for DynamoUserItems {
             (None, Some(table)) => Some(position(table, None)?),
             (None, None) => None,
         };
-        self.pace(page.consumed_capacity.and_then(|used| used.capacity_units), began).await;
         Ok(UserItemPage { items, next, read: u64::try_from(read.len()).unwrap_or(u64::MAX) })
     }
 

@@ -17,8 +17,8 @@ use chat_aws::Pace;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::progress_file::ProgressFile;
 use crate::{
+    commands::progress_file::ProgressFile,
     formats::{self, Losses, UserOptions, mattermost::Mattermost, slack::Slack, users::Attribute},
     output::{Output, Progress},
     target::Target,
@@ -72,7 +72,8 @@ pub(super) struct Import {
 
 impl Import {
     pub(super) async fn run(self, target: &Target, output: &Output) -> Result<()> {
-        let file = ProgressFile::new(self.progress_path(), &target.name, self.description(target));
+        let advice = "run that import to its end, or end it with --discard";
+        let file = ProgressFile::new(self.progress_path(), &target.name, self.description(target), advice);
         let kept = file.load()?;
         if self.discard {
             return discard(&file, kept, target, output).await;
@@ -119,15 +120,17 @@ impl Import {
         let Self { format, subject, user_prefix, owner, .. } = self;
         let tenant = &target.tenant;
         match format {
-            Format::Switchboard => format!("switchboard, tenant {tenant:?}"),
-            _ => format!("{format:?}, tenant {tenant:?}, {subject:?}, prefix {user_prefix:?}, owner {owner:?}"),
+            Format::Switchboard => format!("an import of switchboard, tenant {tenant:?}"),
+            _ => format!(
+                "an import of {format:?}, tenant {tenant:?}, {subject:?}, prefix {user_prefix:?}, owner {owner:?}"
+            ),
         }
     }
 
     /// Imports the records after those of `state`.
     async fn import(
         &self,
-        file: &ProgressFile,
+        file: &ProgressFile<ImportState>,
         state: ImportState,
         target: &Target,
         output: &Output,
@@ -207,7 +210,12 @@ async fn pass_lines(mut input: impl BufRead, pass: &mut impl AsyncFnMut(Record) 
 }
 
 /// Removes the incomplete channel of an interrupted import, and its progress.
-async fn discard(file: &ProgressFile, kept: Option<ImportState>, target: &Target, output: &Output) -> Result<()> {
+async fn discard(
+    file: &ProgressFile<ImportState>,
+    kept: Option<ImportState>,
+    target: &Target,
+    output: &Output,
+) -> Result<()> {
     let Some(state) = kept else {
         output.note("No import was interrupted.");
         return Ok(());

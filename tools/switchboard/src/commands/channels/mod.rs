@@ -3,7 +3,6 @@
 mod export;
 mod import;
 mod list;
-mod progress_file;
 
 use std::collections::BTreeSet;
 

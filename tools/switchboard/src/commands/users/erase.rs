@@ -1,11 +1,6 @@
 //! `switchboard users erase`.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use chat::{
@@ -31,9 +26,8 @@ use serde::Serialize;
 
 use super::{READ_UNITS, user_items};
 use crate::{
-    commands::{audit::Operator, connections::sockets},
+    commands::{audit::Operator, connections::sockets, progress_file::ProgressFile},
     output::Output,
-    refusal::Refusal,
     target::Target,
 };
 
@@ -62,7 +56,7 @@ pub(super) struct Erase {
     #[arg(long, value_name = "FILE")]
     progress_file: Option<PathBuf>,
     /// Maximum number of read capacity units per second
-    #[arg(long, default_value_t = READ_UNITS, value_name = "COUNT")]
+    #[arg(long, default_value_t = READ_UNITS, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     read_units: u32,
     #[command(flatten)]
     operator: Operator,
@@ -95,9 +89,9 @@ struct Report<'a> {
 impl Erase {
     pub(super) async fn run(self, target: &Target, output: &Output) -> Result<()> {
         let sockets = sockets(target)?;
-        let file = self.progress_file.clone().unwrap_or_else(|| format!("erase-{}.progress", self.user).into());
-        let mut progress = match load(&file)? {
-            Some(progress) => self.resumed(progress, &file, output)?,
+        let file = self.file(target);
+        let mut progress = match file.load()? {
+            Some(progress) => self.resumed(progress, output),
             None => self.begun(target, output)?,
         };
         let (channels, messages, connections) = (target.channels(), target.messages(), target.connections());
@@ -131,13 +125,12 @@ impl Erase {
                         attempt += 1;
                     }
                     Err(error) => {
-                        save(&file, &progress)?;
-                        let text = format!("the progress is in {}: run the command again to continue", file.display());
-                        return Err(error).context(text);
+                        file.save(&progress)?;
+                        return Err(error).context("the progress is kept: run the command again to continue");
                     }
                 }
             };
-            save(&file, &progress)?;
+            file.save(&progress)?;
             bar.add(progress.read.saturating_sub(read));
             bar.name(format!("pass {}: items read", progress.pass));
             if step != Step::More {
@@ -158,21 +151,32 @@ impl Erase {
         Ok(Progress::new(request))
     }
 
-    /// Returns the progress of an interrupted erasure, if it is of the same request.
-    fn resumed(&self, mut progress: Progress, file: &Path, output: &Output) -> Result<Progress> {
-        let extent = if self.with_id { Extent::ContentAndId } else { Extent::Content };
-        if (&progress.request.user_id, progress.request.extent) != (&self.user, extent) {
-            let text = format!("{} is of another erasure; name another --progress-file", file.display());
-            return Err(Refusal::Usage(text).into());
-        }
-        output.note(format!("continuing in pass {} of {}", progress.pass, file.display()));
+    /// Returns the file of this erasure.
+    fn file(&self, target: &Target) -> ProgressFile<Progress> {
+        let Self { user, with_id, .. } = self;
+        let path = self.progress_file.clone().unwrap_or_else(|| format!("erase-{user}.progress").into());
+        let id = if *with_id { " with the id" } else { "" };
+        let work = format!("the erasure of {user}{id}, tenant {:?}", target.tenant);
+        ProgressFile::new(Some(path), &target.name, work, "name another --progress-file")
+    }
+
+    /// Returns the progress of an interrupted erasure.
+    fn resumed(&self, mut progress: Progress, output: &Output) -> Progress {
+        output.note(format!("continuing in pass {}", progress.pass));
         if self.heir.is_some() {
             progress.request.heir.clone_from(&self.heir);
         }
-        Ok(progress)
+        progress
     }
 
-    async fn finish(self, target: &Target, output: &Output, progress: &Progress, end: Step, file: &Path) -> Result<()> {
+    async fn finish(
+        self,
+        target: &Target,
+        output: &Output,
+        progress: &Progress,
+        end: Step,
+        file: &ProgressFile<Progress>,
+    ) -> Result<()> {
         let user_id = if self.with_id { &progress.request.alias } else { &self.user };
         self.operator.record(target, output, AuditAction::UserErased { user_id: user_id.clone() }).await;
         let report = Report {
@@ -185,7 +189,7 @@ impl Erase {
             ownerless: progress.ownerless.iter().map(ToString::to_string).collect(),
         };
         output.result(&report, text(&report))?;
-        remove(file)?;
+        file.remove()?;
         if end == Step::StillWritten {
             bail!("the user or the agent still writes: make the user's tokens invalid, and run the command again");
         }
@@ -224,58 +228,9 @@ fn text(report: &Report<'_>) -> String {
     text
 }
 
-fn load(file: &Path) -> Result<Option<Progress>> {
-    match fs::read(file) {
-        Ok(content) => {
-            let read = serde_json::from_slice(&content);
-            Ok(Some(read.with_context(|| format!("{} is not the progress of an erasure", file.display()))?))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
-    }
-}
-
-/// Stores the progress. A reader sees the old or the new one, never a part.
-fn save(file: &Path, progress: &Progress) -> Result<()> {
-    let failed = || format!("cannot write {}", file.display());
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
-    writeln!(temporary, "{}", serde_json::to_string(progress)?).with_context(failed)?;
-    temporary.persist(file).with_context(failed)?;
-    Ok(())
-}
-
-fn remove(file: &Path) -> Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", file.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn request(extent: Extent) -> ErasureRequest {
-        let (user_id, alias) = ("alice".parse().unwrap(), "erased-1".parse().unwrap());
-        ErasureRequest { user_id, alias, extent, heir: None }
-    }
-
-    #[test]
-    fn progress_is_stored_and_removed_at_the_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("erase-alice.progress");
-        assert_eq!(load(&file).unwrap(), None);
-        let progress = Progress { pass: 2, read: 7, ..Progress::new(request(Extent::Content)) };
-        save(&file, &progress).unwrap();
-        assert_eq!(load(&file).unwrap(), Some(progress));
-        remove(&file).unwrap();
-        remove(&file).unwrap();
-        fs::write(&file, "x").unwrap();
-        assert!(load(&file).is_err());
-    }
 
     #[test]
     fn the_report_says_that_the_proof_was_made_only_if_it_was() {

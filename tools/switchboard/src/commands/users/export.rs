@@ -27,7 +27,7 @@ pub(super) struct Export {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Maximum number of read capacity units per second
-    #[arg(long, default_value_t = READ_UNITS, value_name = "COUNT")]
+    #[arg(long, default_value_t = READ_UNITS, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     read_units: u32,
 }
 

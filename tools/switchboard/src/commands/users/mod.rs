@@ -4,7 +4,7 @@ mod erase;
 mod export;
 
 use anyhow::Result;
-use chat_aws::DynamoUserItems;
+use chat_aws::{DynamoUserItems, Pace};
 use clap::{Args, Subcommand};
 
 use crate::{output::Output, target::Target};
@@ -49,5 +49,5 @@ impl Users {
 fn user_items(target: &Target, read_units: u32) -> DynamoUserItems {
     let names = &target.names;
     let items = DynamoUserItems::new(target.dynamodb.clone(), &names.events, &names.channels, &names.connections);
-    items.for_tenant(target.tenant.as_ref()).with_rate(read_units)
+    items.for_tenant(target.tenant.as_ref()).with_pace(Pace::new(Some(read_units), None))
 }
