@@ -39,8 +39,8 @@ where
             return Err(super::Stop("the channel to export is not there".to_owned()));
         };
         require_eq!((exported.last_seq, rev), (Seq::new(6), Rev::new(3)), "the numbers of the exported channel");
-        let members = self.pages_of_members(transfer, &exported).await?;
-        let messages = self.pages_of_messages(transfer, &exported).await?;
+        let members = self.exported_members(transfer, &exported).await?;
+        let messages = self.exported_messages(transfer, &exported).await?;
         let all = self.all(transfer).await?;
         require!(all.contains(&(None, channel.channel_id.clone())), "{} is not among all channels", channel.channel_id);
 
@@ -63,8 +63,8 @@ where
         }
         let other = Channel { incarnation: Incarnation::generate(self.seed()), ..copy.clone() };
         require_eq!(transfer.publish(&other, 1, rev).await?, Published::Taken, "publishing another one");
-        require_eq!(self.pages_of_members(transfer, &copy).await?, members, "the members of the copy");
-        require_eq!(self.pages_of_messages(transfer, &copy).await?, messages, "the messages of the copy");
+        require_eq!(self.exported_members(transfer, &copy).await?, members, "the members of the copy");
+        require_eq!(self.exported_messages(transfer, &copy).await?, messages, "the messages of the copy");
         self.reads(&channel, &copy).await?;
         self.goes_on(&copy, &members).await
     }
@@ -126,7 +126,7 @@ where
         }
     }
 
-    async fn pages_of_members<Transfer: ChannelTransfer>(
+    async fn exported_members<Transfer: ChannelTransfer>(
         &self,
         transfer: &Transfer,
         channel: &Channel,
@@ -145,7 +145,7 @@ where
         Ok(whole)
     }
 
-    async fn pages_of_messages<Transfer: ChannelTransfer>(
+    async fn exported_messages<Transfer: ChannelTransfer>(
         &self,
         transfer: &Transfer,
         channel: &Channel,
