@@ -1,4 +1,4 @@
-//! The bill of materials of an archive, as CycloneDX.
+//! The bill of materials of an archive, in the format `CycloneDX`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

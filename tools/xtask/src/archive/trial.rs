@@ -86,19 +86,16 @@ impl<'a> Unpacked<'a> {
     /// Returns the command that runs the program in its folder with these variables only.
     fn command<'b>(&self, variables: &[(&str, String)], arguments: impl IntoIterator<Item = &'b str>) -> Cmd<'a> {
         let shell = &self.workspace.shell;
-        match &self.bubblewrap {
-            Some(bubblewrap) => {
-                let variables = variables.iter().flat_map(|(name, value)| ["--setenv", *name, value.as_str()]);
-                let (isolation, folder) = (self.isolation(), format!("/{}", self.folder));
-                cmd!(shell, "{bubblewrap} {isolation...} --chdir {folder} --clearenv {variables...} --")
-                    .arg(format!("./{PROGRAM}"))
-                    .args(arguments)
-            }
-            None => {
-                let program = self.path().join(PROGRAM);
-                let variables = variables.iter().map(|(name, value)| format!("{name}={value}"));
-                cmd!(shell, "env -i {variables...} sh -c {IN_ITS_FOLDER} {program}").args(arguments)
-            }
+        if let Some(bubblewrap) = &self.bubblewrap {
+            let variables = variables.iter().flat_map(|(name, value)| ["--setenv", *name, value.as_str()]);
+            let (isolation, folder) = (self.isolation(), format!("/{}", self.folder));
+            cmd!(shell, "{bubblewrap} {isolation...} --chdir {folder} --clearenv {variables...} --")
+                .arg(format!("./{PROGRAM}"))
+                .args(arguments)
+        } else {
+            let program = self.path().join(PROGRAM);
+            let variables = variables.iter().map(|(name, value)| format!("{name}={value}"));
+            cmd!(shell, "env -i {variables...} sh -c {IN_ITS_FOLDER} {program}").args(arguments)
         }
     }
 
