@@ -274,7 +274,7 @@ fn of_message(stored: &StoredMessage, user: &UserId, extent: Extent, is_live: bo
         _ => {}
     }
     // The tombstone of an own message has no reactions.
-    if !(is_sender && !is_deleted) {
+    if !is_sender || is_deleted {
         data.extend(reactions);
     }
     data

@@ -29,8 +29,12 @@ impl DynamoMessages {
         pace: &Pace,
     ) -> Result<Vec<StoredMessage>, StoreError> {
         let (mut messages, mut start) = (Vec::new(), None::<Item>);
-        // DynamoDB refuses a range whose end precedes its beginning. A query page ends at 1 MB.
-        while after < last {
+        // DynamoDB refuses a range whose end precedes its beginning.
+        if after >= last {
+            return Ok(messages);
+        }
+        // A query page ends at 1 MB.
+        loop {
             pace.reads.wait(&SystemClock).await;
             let rest = usize::from(limit) - messages.len();
             let page = self
@@ -55,10 +59,9 @@ impl DynamoMessages {
             }
             start = page.last_evaluated_key;
             if start.is_none() || messages.len() >= usize::from(limit) {
-                break;
+                return Ok(messages);
             }
         }
-        Ok(messages)
     }
 
     fn read_stored(&self, channel: &ChannelKey, item: Item) -> Result<StoredMessage, StoreError> {

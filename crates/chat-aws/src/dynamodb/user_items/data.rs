@@ -122,7 +122,7 @@ impl DynamoUserItems {
         let is_deleted = item.contains_key("deleted_at");
         if is_sender && !is_deleted {
             // A tombstone has no reactions, so those of the sender need no change of their own.
-            return Ok(vec![UserData::Message(Box::new(self.stored(item, channel)?))]);
+            return Ok(vec![UserData::Message(Box::new(self.stored(item, &channel)?))]);
         }
         let mut data = reactions;
         if is_sender && wanted.has_id() {
@@ -130,13 +130,13 @@ impl DynamoUserItems {
         } else if let (Some("agent"), Some(question), false) = (role, seq(item, "reply_to"), is_deleted) {
             data.push(UserData::Reply { channel, seq: seq_of, question });
         } else if wanted.has_id() && mentions(item, wanted.user) {
-            data.push(UserData::Mention(Box::new(self.stored(item, channel)?)));
+            data.push(UserData::Mention(Box::new(self.stored(item, &channel)?)));
         }
         Ok(data)
     }
 
     /// Reads a message. Its trace context is left out, because no erasure uses it.
-    fn stored(&self, item: &Item, channel: ChannelKey) -> Result<StoredMessage, StoreError> {
+    fn stored(&self, item: &Item, channel: &ChannelKey) -> Result<StoredMessage, StoreError> {
         Ok(StoredMessage {
             message: read(SCAN, self.keys.plain(item.clone()))?,
             incarnation: channel.incarnation,

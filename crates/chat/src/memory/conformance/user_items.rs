@@ -58,7 +58,7 @@ where
         require_eq!(self.append(&head, &reply, None).await?, AppendResult::Stored, "a reply");
         let head = self.head(&channel.channel_id).await?;
         let mut mention = self.message(&head, "olga")?;
-        mention.message.content = "ask @ursula".to_owned();
+        "ask @ursula".clone_into(&mut mention.message.content);
         require_eq!(self.append(&head, &mention, None).await?, AppendResult::Stored, "a mention");
         Ok(())
     }
