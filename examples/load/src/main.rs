@@ -63,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let sockets: Vec<_> = handshakes.buffer_unordered(HANDSHAKES).try_collect().await?;
     println!("{readers} readers are connected after {:.1} s.", began.elapsed().as_secs_f64());
 
-    let sent: Sent = Arc::from_iter((0..messages).map(|_| OnceLock::new()));
+    let sent: Sent = (0..messages).map(|_| OnceLock::new()).collect();
     let mut reading = JoinSet::new();
     for socket in sockets {
         reading.spawn(read(socket, Arc::clone(&sent)));

@@ -15,5 +15,5 @@ struct Cli {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    Cli::parse().options.run().await
+    Box::pin(Cli::parse().options.run()).await
 }

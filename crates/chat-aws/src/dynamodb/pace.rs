@@ -115,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn unused_time_is_no_credit() {
         let (clock, pace) = (Sleeping::default(), Pace::new(None, Some(10)));
-        clock.sleep(Duration::from_secs(60)).await;
+        clock.sleep(Duration::from_mins(1)).await;
         for _ in 0..2 {
             pace.writes.wait(&clock).await;
             pace.writes.take(&clock, 10.0);

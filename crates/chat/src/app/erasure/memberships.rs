@@ -138,7 +138,7 @@ mod tests {
             first_in_line(members.iter().cloned(), &alice).map(|member| member.user_id.as_str().to_owned())
         };
         let owner = member("alice", MemberRole::Owner, 0);
-        assert_eq!(first(&[owner.clone()]), None);
+        assert_eq!(first(std::slice::from_ref(&owner)), None);
         let early = member("early", MemberRole::Member, 1);
         let late = member("late", MemberRole::Moderator, 9);
         let later = member("later", MemberRole::Moderator, 10);

@@ -106,11 +106,10 @@ fn request(world: &World, extent: Extent) -> ErasureRequest {
     ErasureRequest { user_id: "alice".parse().unwrap(), alias, extent, heir: None }
 }
 
-fn erasure<'a, H: Hook>(
-    store: &'a MemoryStore<H>,
-    world: &'a World,
-) -> Erasure<'a, MemoryStore<H>, MemoryStore<H>, MemoryStore<H>, OpenSockets, OpenSockets, MemoryStore<H>, PausedClock>
-{
+type InMemory<'a, H> =
+    Erasure<'a, MemoryStore<H>, MemoryStore<H>, MemoryStore<H>, OpenSockets, OpenSockets, MemoryStore<H>, PausedClock>;
+
+fn erasure<'a, H: Hook>(store: &'a MemoryStore<H>, world: &'a World) -> InMemory<'a, H> {
     let (sockets, clock) = (&world.sockets, &world.clock);
     let deadline = clock.now().plus(Duration::from_hours(1));
     Erasure {

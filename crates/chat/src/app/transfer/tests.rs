@@ -19,12 +19,12 @@ use crate::{
     testing::TestClock,
 };
 
-fn record(value: Value) -> Record {
+fn record(value: &Value) -> Record {
     Record::read(&value.to_string()).unwrap()
 }
 
 fn channel(id: &str, last_seq: u64) -> Record {
-    record(json!({
+    record(&json!({
         "type": "channel", "channel_id": id, "name": id, "visibility": "private", "agent": { "mode": "mention" },
         "read_receipts": true, "created_by": "olga", "created_at": "2026-01-02T03:04:05.678Z", "version": 3,
         "last_seq": last_seq, "last_message_at": "2026-02-02T03:04:05.678Z", "last_rev": last_seq / 2,
@@ -32,7 +32,7 @@ fn channel(id: &str, last_seq: u64) -> Record {
 }
 
 fn member(user: &str, role: &str) -> Record {
-    record(json!({
+    record(&json!({
         "type": "member", "user_id": user, "role": role, "joined_at": "2026-01-02T03:04:05.678Z", "read_seq": 1,
     }))
 }
@@ -69,13 +69,15 @@ fn message(seq: u64) -> Record {
         }
         _ => message["agent"] = json!({ "status": "complete", "model": "m", "input_tokens": 7 }),
     }
-    record(message)
+    record(&message)
 }
 
 /// Adds the first and the last record.
 fn complete(records: Vec<Record>) -> Vec<Record> {
     let mut counts = Counts::default();
-    records.iter().for_each(|record| counts.add(record));
+    for record in &records {
+        counts.add(record);
+    }
     let first = Record::Export(Header::default());
     std::iter::once(first).chain(records).chain([Record::End(counts)]).collect()
 }
