@@ -85,7 +85,7 @@ async fn fill(tables: &Tables) {
             let mut message = stored(id, seq);
             if seq % 4 == 0 {
                 message.message.sender_id = user("bob");
-                message.message.content = "ask @alice".to_owned();
+                "ask @alice".clone_into(&mut message.message.content);
                 message.message.metadata = json!({ "to": ["alice"] }).as_object().cloned();
             } else if seq % 4 == 3 {
                 message.message.role = Role::Agent;

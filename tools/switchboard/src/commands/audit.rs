@@ -42,7 +42,7 @@ pub struct Audit {
     /// Only entries of this channel
     #[arg(long, value_name = "ID")]
     channel: Option<ChannelId>,
-    /// Only entries with this action, such as member_removed
+    /// Only entries with this action, such as `member_removed`
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
 }

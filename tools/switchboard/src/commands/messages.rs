@@ -63,7 +63,8 @@ struct Shown {
 /// Step of a message.
 #[derive(Debug, Serialize)]
 struct Step {
-    step: &'static str,
+    #[serde(rename = "step")]
+    name: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<Timestamp>,
     details: String,
@@ -74,7 +75,7 @@ impl Row for Step {
 
     fn cells(&self) -> Vec<String> {
         let at = self.at.map_or_else(|| "-".to_owned(), |at| at.to_string());
-        vec![self.step.to_owned(), at, self.details.clone()]
+        vec![self.name.to_owned(), at, self.details.clone()]
     }
 }
 
@@ -162,6 +163,6 @@ async fn reply(target: &Target, channel: &Channel, seq: Seq) -> Result<Vec<Step>
     Ok(steps)
 }
 
-fn step(step: &'static str, at: Option<Timestamp>, details: String) -> Step {
-    Step { step, at, details }
+fn step(name: &'static str, at: Option<Timestamp>, details: String) -> Step {
+    Step { name, at, details }
 }

@@ -131,8 +131,8 @@ impl Key {
             Self::Named { team, name } => format!("{team}.{name}"),
             Self::Direct(members) => {
                 let digest = Sha256::digest(members.join("\n"));
-                let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-                format!("direct.{hex}")
+                let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+                format!("direct.{number:016x}")
             }
         };
         text.parse().with_context(|| format!("the channel {text:?} has no usable id"))
@@ -243,7 +243,9 @@ impl Mattermost {
             let role = if is_owner { MemberRole::Owner } else { MemberRole::Member };
             channel.members.insert(users.id(&member)?, role);
         }
-        places.iter_mut().for_each(|places| places.sort_unstable());
+        for places in &mut places {
+            places.sort_unstable();
+        }
         Ok(Self { file: file.to_owned(), users, channels, places })
     }
 

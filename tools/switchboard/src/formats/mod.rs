@@ -108,7 +108,7 @@ pub async fn pass_records<W: Workspace>(
         }
         let mut next = Seq::FIRST;
         for post in workspace.posts(index)? {
-            for message in numbering.messages(&channel.channel_id, post?, next, losses) {
+            for message in numbering.messages(&channel.channel_id, &post?, next, losses) {
                 next = message.seq.next();
                 let record = Record::Message(Box::new(message));
                 counts.add(&record);

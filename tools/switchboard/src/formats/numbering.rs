@@ -78,7 +78,7 @@ impl Numbering {
     pub(super) fn messages(
         &self,
         channel: &ChannelId,
-        post: Post,
+        post: &Post,
         seq: Seq,
         losses: &mut Losses,
     ) -> Vec<MessageRecord> {
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!((numbering.last_seq(), numbering.last_at()), (Seq::new(4), Some(Timestamp::from_secs(5))));
         let (mut losses, mut next, mut found) = (Losses::default(), Seq::FIRST, Vec::new());
         for post in posts {
-            for message in numbering.messages(&"c".parse().unwrap(), post, next, &mut losses) {
+            for message in numbering.messages(&"c".parse().unwrap(), &post, next, &mut losses) {
                 next = message.seq.next();
                 found.push(message);
             }

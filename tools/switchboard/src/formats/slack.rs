@@ -138,13 +138,13 @@ impl Slack {
         for (kind, file) in Kind::ALL {
             let listed: Vec<Listed> = read_list(&folder.join(file))?.unwrap_or_default();
             for one in listed {
-                slack.add(kind, one, folder)?;
+                slack.add(kind, &one, folder)?;
             }
         }
         Ok(slack)
     }
 
-    fn add(&mut self, kind: Kind, listed: Listed, folder: &Path) -> Result<()> {
+    fn add(&mut self, kind: Kind, listed: &Listed, folder: &Path) -> Result<()> {
         // The folder of a direct conversation has its id, those of others their name.
         let own_name = listed.name.clone().filter(|_| kind != Kind::Direct);
         self.folders.push(folder.join(own_name.as_ref().unwrap_or(&listed.id)));

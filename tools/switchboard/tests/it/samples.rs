@@ -4,7 +4,12 @@ use std::path::Path;
 
 use chat::{
     app::transfer::{ChannelRecord, ExportProgress, MessageRecord, Record},
-    model::{channel::Visibility, id::UserId, message::ContentType, seq::Seq},
+    model::{
+        channel::{MemberRole, Visibility},
+        id::UserId,
+        message::ContentType,
+        seq::Seq,
+    },
 };
 use futures::executor::block_on;
 use switchboard::formats::{Losses, UserOptions, Workspace, mattermost::Mattermost, pass_records, slack::Slack};
@@ -38,7 +43,7 @@ fn channel<'a>(records: &'a [Record], id: &str) -> (&'a ChannelRecord, Vec<(&'a 
     for record in &records[at + 1..] {
         match record {
             Record::Member(member) => {
-                members.push((member.user_id.as_str(), member.role == chat::model::channel::MemberRole::Owner))
+                members.push((member.user_id.as_str(), member.role == MemberRole::Owner));
             }
             Record::Message(message) => messages.push(message.as_ref()),
             _ => break,
