@@ -172,7 +172,8 @@ async fn the_content_is_gone_and_numbers_and_others_stay() {
 #[tokio::test(start_paused = true)]
 async fn live_clients_receive_tombstones_as_changes_without_a_gap() {
     let world = world().await;
-    let (from, last) = (world.store.state().stream.len(), world.store.state().last_change(&key("c")));
+    let from = world.store.state().stream.len();
+    let last = world.store.state().last_change(&key("c"));
     erase(&world.store, &world, request(&world, Extent::Content)).await;
     let state = world.store.state();
     let changes: Vec<_> = state.stream[from..].iter().map(|record| &record.event).collect();
