@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{Error, Problem};
 
 /// Maximum size of a response, in bytes. A function's response has at most 6 MB.
-const BYTES: usize = 8 * 1024 * 1024;
+const RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A response.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Response {
     pub async fn read(mut response: reqwest::Response) -> Result<Self, Error> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
-            if body.len().saturating_add(chunk.len()) > BYTES {
+            if body.len().saturating_add(chunk.len()) > RESPONSE_BYTES {
                 return Err(Error::TooLong);
             }
             body.extend_from_slice(&chunk);
