@@ -354,9 +354,13 @@ WIRED = {
 
 # Calls that a test cannot cause reliably, with the reason. Each must be granted, whether or not a run recorded it.
 SELDOM = {
-    # A handshake concurrent with a removal, or with too many handshakes of the user, deletes its own items.
+    # A handshake meets a connection of its user whose socket has vanished.
     ("OnConnectFunction", "dynamodb:GetItem", "ConnectionsTable"),
-    ("OnConnectFunction", "dynamodb:UpdateItem", "ConnectionsTable"),
+    # A handshake that took longer than a second adjusts its subscriptions to memberships that began or ended meanwhile.
+    ("OnConnectFunction", "dynamodb:GetItem", "ChannelsTable"),
+    ("OnConnectFunction", "dynamodb:PutItem", "ConnectionsTable"),
+    # A socket closes whose channel is divided into more parts than the environment knows.
+    ("OnDisconnectFunction", "dynamodb:Query", "ConnectionsTable"),
     # More than 50 sockets receive a typing event.
     ("ChannelsFunction", "lambda:InvokeFunction", "SendMessageFunction"),
     # The frames of a socket that accepts nothing for seconds are requeued.

@@ -25,20 +25,28 @@ LAMBDA_REQUEST, LAMBDA_GB_SECOND = 0.20, 0.0000133334
 # CloudWatch Logs, per GB taken in.
 LOG_GB = 0.50
 
-# AppSync Events, per million operations of up to 5 KB; Ably, per million messages of up to 5 KB.
-APPSYNC_OPERATION, ABLY_MESSAGE = 1.00, 2.50
+# AppSync Events, per million operations of up to 5 KB; Ably, per million messages of up to 5 KB. Ably counts a message that
+# it stores once more.
+APPSYNC_OPERATION, ABLY_MESSAGE, ABLY_STORED = 1.00, 2.50, 1
 
 MEMORY_GB = 0.25
 # Duration of a warm function, mostly waiting for DynamoDB. An assumption: measure yours.
 SEND_SECONDS, DELIVER_SECONDS, POSTS_AT_ONCE, POST_SECONDS = 0.015, 0.010, 64, 0.010
-# Log lines per message: two of the access log, one of each function, three of Lambda.
-LOG_BYTES = 3_000
+# Log lines, counted from their fields: of a request the line of the access log, that of the function and its metrics; of a
+# delivery the line of the function and its metrics.
+REQUEST_LOG_BYTES, DELIVERY_LOG_BYTES = 800, 740
 # An item of `chat_events` beside its content; a subscription in `chat_connections`.
 MESSAGE_OVERHEAD, SUBSCRIPTION_BYTES = 400, 220
 # Recipients of one invocation of SendMessageFunction; recipients that a worker serves itself (FanoutThreshold).
 SHARD, THRESHOLD = 500, 200
 
 FAN_OUTS = (1, 10, 100, 1_000)
+
+# Messages for which a busy sender writes its token bucket once (HANDFUL_TOKENS).
+HANDFUL = 10
+# Messages of one channel in a delivery batch: of a busy sender who sends 10 a second, as Lambda polls a stream four times a
+# second; and of a busy channel.
+BUSY_SENDER_BATCH, BUSY_CHANNEL_BATCH = 2.5, 10
 
 # Write units of the sender's token bucket, which an edit or a reaction updates before the counted requests.
 TOKEN_WRITES = 1
@@ -50,14 +58,22 @@ CHANGES = {"an edit": "edit", "a reaction": "reaction"}
 CALLS = json.loads((pathlib.Path(__file__).parent / "calls.json").read_text())
 
 
-def write_units(private, size, key):
+def transaction_items(case, private):
+    (call,) = CALLS[case]["private" if private else "public"]
+    return int(call.rsplit(" ", 1)[1])
+
+
+def write_units(private, size, key, busy):
     """Returns the write units of one transaction: two per item and started KB."""
-    (call,) = CALLS["message_with_a_key" if key else "message"]["private" if private else "public"]
-    items = int(call.rsplit(" ", 1)[1])
+    items = transaction_items("message_with_a_key" if key else "message", private)
+    if busy:
+        # All but one message of a handful have so many items fewer: the token bucket.
+        bucket = transaction_items("message", private) - transaction_items("message_of_a_handful", private)
+        items -= bucket * (1 - 1 / HANDFUL)
     return 2 * (items - 1 + math.ceil((size + MESSAGE_OVERHEAD) / 1024))
 
 
-def lines(fan_out, private=False, size=200, batch=1, key=False, mention=False):
+def lines(fan_out, private=False, size=200, batch=1, key=False, mention=False, busy=False):
     """Returns pairs of a cost item and its dollars per million messages."""
     (query,) = CALLS["delivery_of_a_batch"]
     (look,) = CALLS["batch_without_a_reply"]
@@ -69,15 +85,16 @@ def lines(fan_out, private=False, size=200, batch=1, key=False, mention=False):
     invocations = 1 + workers / batch + shards / batch
     pushing = math.ceil(fan_out / POSTS_AT_ONCE) * POST_SECONDS * frames
     seconds = SEND_SECONDS + (workers * DELIVER_SECONDS + pushing) / batch
+    log_bytes = REQUEST_LOG_BYTES + (workers + shards) * DELIVERY_LOG_BYTES / batch
     return [
         ("REST request", REST_REQUEST),
-        ("DynamoDB: the transaction", write_units(private, size, key) * WRITE_UNIT),
+        ("DynamoDB: the transaction", write_units(private, size, key, busy) * WRITE_UNIT),
         ("DynamoDB: subscriptions", read_units * READ_UNIT / batch),
         ("DynamoDB: agent settings", READ_UNIT / batch if mention else 0),
         ("Lambda: invocations", invocations * LAMBDA_REQUEST),
         ("Lambda: time", seconds * MEMORY_GB * LAMBDA_GB_SECOND * 1e6),
         ("WebSocket pushes", fan_out * frames / batch * SOCKET_MESSAGE),
-        ("Logs", LOG_BYTES * 1e6 / 1e9 * LOG_GB),
+        ("Logs", log_bytes * 1e6 / 1e9 * LOG_GB),
     ]
 
 
@@ -95,7 +112,7 @@ def change_lines(case, private):
         ("Lambda: invocations", 2 * LAMBDA_REQUEST),
         ("Lambda: time", (SEND_SECONDS + DELIVER_SECONDS + POST_SECONDS) * MEMORY_GB * LAMBDA_GB_SECOND * 1e6),
         ("WebSocket pushes", SOCKET_MESSAGE),
-        ("Logs", LOG_BYTES * 1e6 / 1e9 * LOG_GB),
+        ("Logs", (REQUEST_LOG_BYTES + DELIVERY_LOG_BYTES) * 1e6 / 1e9 * LOG_GB),
     ]
 
 
@@ -126,14 +143,18 @@ def drafts_table():
 
 def table():
     rows = [
-        "| sockets in the channel | one at a time | in batches of 10 | of this, pushes | AppSync Events | Ably |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| sockets in the channel | one at a time | a busy sender | a busy channel | of the first, pushes | AppSync Events | Ably |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for fan_out in FAN_OUTS:
-        single, batched = lines(fan_out), lines(fan_out, batch=10)
-        pushes = dict(single)["WebSocket pushes"]
-        appsync, ably = (1 + fan_out) * APPSYNC_OPERATION, (1 + fan_out) * ABLY_MESSAGE
-        total = [sum(cost for _, cost in case) for case in (single, batched)]
+        cases = [
+            lines(fan_out),
+            lines(fan_out, batch=BUSY_SENDER_BATCH, busy=True),
+            lines(fan_out, batch=BUSY_CHANNEL_BATCH, busy=True),
+        ]
+        pushes = dict(cases[0])["WebSocket pushes"]
+        appsync, ably = (1 + fan_out) * APPSYNC_OPERATION, (1 + fan_out + ABLY_STORED) * ABLY_MESSAGE
+        total = [sum(cost for _, cost in case) for case in cases]
         rows.append("| " + " | ".join([f"{fan_out:,}", *(f"${x:,.2f}" for x in (*total, pushes, appsync, ably))]) + " |")
     return "\n".join(rows)
 
@@ -145,7 +166,8 @@ def main():
     parser.add_argument("--key", action="store_true", help="sent with an Idempotency-Key")
     parser.add_argument("--mention", action="store_true", help="a channel whose agent replies to mentions")
     parser.add_argument("--bytes", type=int, default=200, help="bytes of a message's content")
-    parser.add_argument("--batch", type=int, default=1, help="messages of the channel in one delivery batch")
+    parser.add_argument("--batch", type=float, default=1, help="messages of the channel in one delivery batch")
+    parser.add_argument("--busy", action="store_true", help="the sender's token bucket is written once for a handful")
     parser.add_argument("--minutes", type=int, default=0, help="minutes that each socket is open per million messages")
     parser.add_argument("--check", type=pathlib.Path, metavar="FILE", help="fail when FILE does not contain the tables")
     options = parser.parse_args()
@@ -159,7 +181,7 @@ def main():
         print("\n\n".join(tables))
     else:
         costs = lines(
-            options.fan_out, options.private, options.bytes, options.batch, options.key, options.mention
+            options.fan_out, options.private, options.bytes, options.batch, options.key, options.mention, options.busy
         )
         costs.append(("Connection minutes", options.fan_out * options.minutes / 1e6 * CONNECTION_MINUTE))
         for item, cost in costs:

@@ -63,6 +63,15 @@ impl Configured {
         known.is_some_and(|secret| secret.bytes() == bytes)
     }
 
+    /// Returns whether the issuer's key set is still the one with this number. Renews an old set, as a request for one of
+    /// its keys does.
+    pub(crate) async fn is_current(&self, key_set: u64, now: Timestamp) -> bool {
+        match self.trusted.get().and_then(|trusted| trusted.jwks.as_ref()) {
+            Some(jwks) => jwks.is_current(key_set, now).await,
+            None => false,
+        }
+    }
+
     /// Returns the issuer with its keys, and reads its secret if necessary. `is_taken` returns whether another issuer
     /// has a secret.
     ///

@@ -124,6 +124,8 @@ struct Attempt {
 struct Known {
     keys: Arc<HashMap<String, Key>>,
     fetched: Option<Timestamp>,
+    /// Number of fetched sets.
+    number: u64,
 }
 
 /// A key, and the algorithms that its parameters allow.
@@ -158,24 +160,44 @@ impl Jwks {
         Ok(Self(Arc::new(Shared { url, client, timing, known, last })))
     }
 
-    /// Returns the key with the id `kid`, if its parameters allow `algorithm`.
-    pub(crate) async fn key(&self, kid: &str, algorithm: Algorithm, now: Timestamp) -> Result<DecodingKey, Refusal> {
-        if let Some(key) = self.0.find(kid) {
-            if self.0.is_stale(now) {
-                let shared = Arc::clone(&self.0);
-                let renewal = tokio::spawn(async move { shared.renew(now).await });
-                // After the wait the renewal continues, and the cached key is valid.
-                let _ = tokio::time::timeout(RENEWAL_WAIT, renewal).await;
-            }
-            return key.usable_for(algorithm);
+    /// Returns the key with the id `kid`, if its parameters allow `algorithm`, and the number of its set.
+    pub(crate) async fn key(
+        &self,
+        kid: &str,
+        algorithm: Algorithm,
+        now: Timestamp,
+    ) -> Result<(DecodingKey, u64), Refusal> {
+        if let Some((key, set)) = self.0.find(kid) {
+            // The key that was found is valid after the renewal too.
+            self.renew_if_stale(now).await;
+            return Ok((key.usable_for(algorithm)?, set));
         }
         // A separate task, because a cancelled request must not end the fetch that others wait for.
         let shared = Arc::clone(&self.0);
         let answered = tokio::spawn(async move { shared.look_for_unknown(now).await }).await.unwrap_or(false);
         match self.0.find(kid) {
-            Some(key) => key.usable_for(algorithm),
+            Some((key, set)) => Ok((key.usable_for(algorithm)?, set)),
             None if answered => Err(Refusal::UnknownKey),
             None => Err(Refusal::KeysUnavailable),
+        }
+    }
+
+    /// Returns whether `set` is the number of the cached set. Renews it if it is old, for later requests.
+    pub(crate) async fn is_current(&self, set: u64, now: Timestamp) -> bool {
+        let is_current = self.0.lock().number == set;
+        if is_current {
+            self.renew_if_stale(now).await;
+        }
+        is_current
+    }
+
+    /// Renews an old set beside the request, and waits at most [`RENEWAL_WAIT`] for it.
+    async fn renew_if_stale(&self, now: Timestamp) {
+        if self.0.is_stale(now) {
+            let shared = Arc::clone(&self.0);
+            let renewal = tokio::spawn(async move { shared.renew(now).await });
+            // After the wait the renewal continues.
+            let _ = tokio::time::timeout(RENEWAL_WAIT, renewal).await;
         }
     }
 }
@@ -185,8 +207,10 @@ impl Shared {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, kid: &str) -> Option<Key> {
-        self.lock().keys.get(kid).cloned()
+    /// Returns a key and the number of its set.
+    fn find(&self, kid: &str) -> Option<(Key, u64)> {
+        let known = self.lock();
+        Some((known.keys.get(kid)?.clone(), known.number))
     }
 
     fn is_stale(&self, now: Timestamp) -> bool {
@@ -218,7 +242,8 @@ impl Shared {
     async fn fetch(&self, last: &mut Option<Attempt>, now: Timestamp) {
         let failures = match self.read().await {
             Ok(keys) => {
-                *self.lock() = Known { keys: Arc::new(keys), fetched: Some(now) };
+                let mut known = self.lock();
+                *known = Known { keys: Arc::new(keys), fetched: Some(now), number: known.number + 1 };
                 0
             }
             Err(error) => {

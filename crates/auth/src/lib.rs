@@ -6,7 +6,8 @@
 //! token, key or secret.
 //!
 //! Checks run from cheap to expensive: shape, size, issuer, algorithm, claims and times. Keys are looked up last, at a
-//! limited rate ([`jwks`]), so that an invalid token is cheap to refuse.
+//! limited rate ([`jwks`]), so that an invalid token is cheap to refuse. A token that was verified before is checked
+//! against the time and the key set only ([`verified`]).
 
 mod claims;
 mod configured;
@@ -14,6 +15,7 @@ mod identity;
 mod jwks;
 mod refusal;
 mod settings;
+mod verified;
 
 use std::{collections::HashSet, time::Duration};
 
@@ -32,6 +34,7 @@ use crate::{
     configured::Configured,
     jwks::Jwks,
     refusal::{KID_BYTES, Refusal},
+    verified::{Verified, VerifiedTokens},
 };
 
 pub use crate::{
@@ -81,6 +84,7 @@ pub enum AuthError {
 pub struct Verifier {
     issuers: Vec<Configured>,
     reserved: ReservedNames,
+    verified: VerifiedTokens,
 }
 
 /// An issuer with its keys.
@@ -135,7 +139,8 @@ impl Verifier {
             Some(config) => Configured::deferred(issuer, config, timing),
             None => Configured::new(issuer, timing),
         });
-        Ok(Self { issuers: configured.collect::<Result<_, _>>()?, reserved: ReservedNames::default() })
+        let issuers = configured.collect::<Result<_, _>>()?;
+        Ok(Self { issuers, reserved: ReservedNames::default(), verified: VerifiedTokens::default() })
     }
 
     /// Reads the id of a new member. Names that are reserved for callers are reserved for members too.
@@ -148,6 +153,9 @@ impl Verifier {
 
     /// Verifies `token` at `now`. A refusal is logged with its reason.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
+        if let Some(identity) = self.known(token, now).await {
+            return Ok(identity);
+        }
         let mut issuer = None;
         let verified = self.check(token, now, &mut issuer).await;
         verified.map_err(|refusal| {
@@ -157,6 +165,13 @@ impl Verifier {
             }
             refusal.into()
         })
+    }
+
+    /// Returns the identity in a token that was verified before, unless it has expired or its key set has changed.
+    async fn known(&self, token: &str, now: Timestamp) -> Option<Identity> {
+        let Verified { identity, issuer, key_set, .. } = self.verified.get(token, now)?;
+        let Some(key_set) = key_set else { return Some(identity) };
+        self.issuers.get(issuer)?.is_current(key_set, now).await.then_some(identity)
     }
 
     /// Verifies `token`, cheapest checks first. Sets `issuer` to the configured issuer of the token.
@@ -186,13 +201,14 @@ impl Verifier {
         // only refuse the token until then, so a token with invalid claims needs no key look-up.
         let claims = Claims::read(&payload).ok_or(Refusal::Payload)?;
         let claimed = claims.required("iss")?;
-        let configured = self.issuers.iter().find(|one| one.settings.issuer == claimed);
-        let configured = configured.ok_or_else(|| Refusal::claim("iss", ClaimProblem::UnknownIssuer))?;
+        let configured = self.issuers.iter().enumerate().find(|(_, one)| one.settings.issuer == claimed);
+        let (position, configured) = configured.ok_or_else(|| Refusal::claim("iss", ClaimProblem::UnknownIssuer))?;
         *issuer = Some(&configured.settings.issuer);
         let identity = identity(&configured.settings, &claims, &self.reserved, now)?;
         let is_taken = |secret: &[u8]| self.issuers.iter().any(|other| other.has_secret(secret));
         let trusted = configured.trusted(now, is_taken).await?;
-        trusted.verify_signature(token, &header, signature.len(), now).await?;
+        let key_set = trusted.verify_signature(token, &header, signature.len(), now).await?;
+        self.verified.add(token, Verified { identity: identity.clone(), issuer: position, key_set, at: now });
         Ok(identity)
     }
 }
@@ -216,32 +232,36 @@ impl Trusted {
         })
     }
 
-    /// Verifies the signature, checks `iss` and `aud` again, and requires `exp`.
+    /// Verifies the signature, checks `iss` and `aud` again, and requires `exp`. Returns the number of the key set with
+    /// the key, if it is of one.
     async fn verify_signature(
         &self,
         token: &str,
         header: &Header,
         signature_bytes: usize,
         now: Timestamp,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<u64>, Refusal> {
         if !self.algorithms.contains(&header.alg) {
             return Err(Refusal::Algorithm);
         }
         if !has_signature_of(header.alg, signature_bytes) {
             return Err(Refusal::SignatureLength);
         }
-        let key = match header.alg {
-            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => self.secret.clone().ok_or(Refusal::Algorithm)?,
+        let (key, key_set) = match header.alg {
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
+                (self.secret.clone().ok_or(Refusal::Algorithm)?, None)
+            }
             algorithm => {
                 let jwks = self.jwks.as_ref().ok_or(Refusal::Algorithm)?;
                 let kid = header.kid.as_deref().filter(|kid| kid.len() <= KID_BYTES).ok_or(Refusal::NoKid)?;
-                jwks.key(kid, algorithm, now).await?
+                let (key, key_set) = jwks.key(kid, algorithm, now).await?;
+                (key, Some(key_set))
             }
         };
         let mut validation = self.validation.clone();
         validation.algorithms = vec![header.alg];
         decode::<IgnoredAny>(token, &key, &validation).map_err(|_| Refusal::Signature)?;
-        Ok(())
+        Ok(key_set)
     }
 }
 

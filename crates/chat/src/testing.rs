@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::{
     app::{
         channel_messages::ChannelMessages,
-        connect::{Asked, Connect, Connector},
+        connect::{Asked, Connect, ConnectLimits, Connector},
     },
     memory::{Call, CallFault, Effect, Hook, MemoryStore, State},
     model::{
@@ -30,6 +30,7 @@ use crate::{
         rev::Rev,
         seq::Seq,
         time::Timestamp,
+        token_bucket::Bucket,
         trace::TraceContext,
     },
     ports::{
@@ -177,6 +178,10 @@ pub(crate) fn broken() -> StoreError {
     StoreError { operation: "test", retryable: true, source: "out of order".into() }
 }
 
+/// Limits of connections in tests of other rules.
+pub(crate) const CONNECT_LIMITS: ConnectLimits =
+    ConnectLimits { bucket: Bucket { every: Duration::from_millis(1), burst: 1_000 }, connections: 20 };
+
 /// Gateway at which every socket is open until it is closed. It records the frames that sockets receive.
 #[derive(Debug, Default)]
 pub(crate) struct OpenSockets {
@@ -208,7 +213,7 @@ impl OpenSockets {
             asked,
             allowed_channels: None,
         };
-        connector.connect(connect, 20).await.unwrap();
+        connector.connect(connect, CONNECT_LIMITS).await.unwrap();
     }
 
     pub(crate) fn is_closed(&self, id: &str) -> bool {

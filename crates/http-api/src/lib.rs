@@ -18,7 +18,7 @@ pub mod rest;
 pub mod routes;
 mod surrogates;
 
-pub use adapter::Adapter;
+pub use adapter::{Adapter, Complete};
 pub use body::Fields;
 pub use cursor::Cursor;
 pub use json::BODY_DEPTH;

@@ -9,7 +9,7 @@ use chat::{
 };
 use http::{HeaderValue, Response, header};
 use lambda_http::{Body, Request};
-use telemetry::{OpenTelemetrySpanExt, Status, context::ParentContext, invocation};
+use telemetry::{AFTER_RESPONSE, OpenTelemetrySpanExt, Status, context::ParentContext, invocation};
 use tracing::{Instrument, Span};
 
 use crate::{problem::Problem, request::ApiRequest, response, routes};
@@ -78,7 +78,7 @@ impl Rest {
             span.set_attribute("error.type", status.to_string());
             span.set_status(Status::error(String::new()));
         }
-        tracing::info!(request_id, %method, resource, status, "answered");
+        tracing::info!(name: AFTER_RESPONSE, request_id, %method, resource, status, "answered");
         answer
     }
 }

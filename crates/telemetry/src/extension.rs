@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     export::{Exporter, LAST_BUDGET},
     metrics::CloudWatch,
+    output::write_waiting,
 };
 
 const NAME: &str = "switchboard-telemetry";
@@ -30,6 +31,7 @@ pub(crate) async fn register(exporter: Arc<Exporter>, cloudwatch: CloudWatch) ->
         // An internal extension receives this signal instead of a SHUTDOWN event.
         end.recv().await;
         exporter.finish(LAST_BUDGET).await;
+        let _ = write_waiting();
         cloudwatch.flush();
         std::process::exit(0);
     });

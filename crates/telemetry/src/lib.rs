@@ -31,6 +31,7 @@ mod client;
 mod export;
 mod extension;
 mod logs;
+mod output;
 mod queue;
 mod resource;
 mod sampler;
@@ -60,7 +61,9 @@ use tracing_subscriber::{
 pub use opentelemetry::trace::Status;
 pub use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{audit::AuditSink, export::Exporter, metrics::CloudWatch};
+pub use crate::output::AFTER_RESPONSE;
+
+use crate::{audit::AuditSink, export::Exporter, metrics::CloudWatch, output::Output};
 
 /// Several texts as one attribute value.
 #[derive(Debug, Clone)]
@@ -137,8 +140,7 @@ fn init(function: Option<&str>, exporter: Option<&Exporter>) {
     let remember = logs::LogFieldsLayer.with_filter(logs::spans(function));
     let registry = tracing_subscriber::registry().with(remember).with(spans).with(audit::layer(function));
     if is_lambda() {
-        let name = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-        registry.with(logs::json_lines(name).with_filter(log)).init();
+        registry.with(logs::json_lines().with_writer(Output).with_filter(log)).init();
     } else {
         registry.with(fmt::layer().compact().with_filter(log)).init();
     }
@@ -156,6 +158,7 @@ fn traced(function: Option<&str>) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + u
             *level <= LevelFilter::WARN && own.would_enable(target, level)
         }
     })
+    .with_max_level_hint(LevelFilter::DEBUG)
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -200,6 +203,8 @@ impl Telemetry {
     /// environment is neither frozen nor gets another event ("Understanding the Lambda execution environment lifecycle"
     /// in the Lambda developer guide, invoke phase).
     async fn end_invocation(&self) {
+        // Without standard output, there is nowhere to tell of it.
+        let _ = output::write_waiting();
         audit::store(self.audit.as_deref()).await;
         let recorded = self.cloudwatch.flush();
         invocation::end();

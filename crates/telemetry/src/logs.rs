@@ -1,11 +1,11 @@
-//! Logs: JSON lines on standard output in Lambda, readable lines elsewhere. Each line contains its trace, its request,
-//! its channel if there is one, and its function.
+//! Logs: JSON lines on standard output in Lambda, readable lines elsewhere. Each line contains its trace, its request, and
+//! its channel if there is one. The log group has the name of the function. Lines cost money by their length.
 
 use std::fmt::{Debug, Result};
 
 use serde_json::{Map, Value, json};
 use tracing::{
-    Event, Metadata, Subscriber,
+    Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     level_filters::LevelFilter,
     span::{Attributes, Id, Record},
@@ -53,13 +53,15 @@ pub(crate) fn spans(function: Option<&str>) -> Targets {
     Targets::new().with_targets(own(function).map(|name| (name, LevelFilter::INFO)))
 }
 
-/// Selects lines by their level, and all spans that may contain them.
+/// Selects lines by their level, and all spans that may contain them. Finer events of libraries then cost one comparison:
+/// otherwise each asks all filters when it is first met, and most are met before the first response.
 pub(crate) fn lines(level: LevelFilter, function: Option<&str>) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + use<>> {
     let (lines, spans) = (filter(level, function), spans(function));
     filter_fn(move |metadata| {
         let by = if metadata.is_span() { &spans } else { &lines };
         by.would_enable(metadata.target(), metadata.level())
     })
+    .with_max_level_hint(level.max(LevelFilter::INFO))
 }
 
 /// Stores the log fields of a span with it.
@@ -135,17 +137,15 @@ impl Visit for LogFields {
 
 /// A flat JSON object per line, with the fields of the event and of its spans.
 #[derive(Debug)]
-pub(crate) struct Json {
-    function: String,
-}
+pub(crate) struct Json;
 
 /// Writes JSON lines. They take the fields from [`LogFieldsLayer`], so that spans are not formatted as text.
-pub(crate) fn json_lines<S>(function: String) -> fmt::Layer<S, impl for<'a> FormatFields<'a> + 'static, Json>
+pub(crate) fn json_lines<S>() -> fmt::Layer<S, impl for<'a> FormatFields<'a> + 'static, Json>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let unwritten = debug_fn(|_, _, _| Ok(()));
-    fmt::layer().fmt_fields(unwritten).event_format(Json { function })
+    fmt::layer().fmt_fields(unwritten).event_format(Json)
 }
 
 impl<S, N> FormatEvent<S, N> for Json
@@ -163,8 +163,10 @@ where
         SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
         add("timestamp", timestamp.into());
         add("level", event.metadata().level().as_str().into());
-        add("target", event.metadata().target().into());
-        add("function", self.function.as_str().into());
+        // Most lines are INFO, and report outcomes. Their messages are unique.
+        if *event.metadata().level() != Level::INFO {
+            add("target", event.metadata().target().into());
+        }
         for span in context.event_scope().into_iter().flatten() {
             add_span_fields(&span.extensions(), &mut line);
         }
@@ -213,8 +215,12 @@ impl Visit for Fields<'_> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use tracing::{Level, info_span};
-    use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
+    use tracing::info_span;
+    use tracing_subscriber::{
+        Registry,
+        fmt::MakeWriter,
+        layer::{Filter, SubscriberExt},
+    };
 
     use super::*;
 
@@ -231,6 +237,18 @@ mod tests {
             }
         }
         assert!(!filter(LevelFilter::ERROR, None).would_enable("hyper_util", &Level::WARN));
+    }
+
+    #[test]
+    fn no_finer_level_than_needed_is_asked_for() {
+        for (level, finest) in [
+            (LevelFilter::ERROR, LevelFilter::INFO),
+            (LevelFilter::INFO, LevelFilter::INFO),
+            (LevelFilter::TRACE, LevelFilter::TRACE),
+        ] {
+            let hint = Filter::<Registry>::max_level_hint(&super::lines(level, Some("on_connect")));
+            assert_eq!(hint, Some(finest), "{level}");
+        }
     }
 
     #[derive(Clone, Default)]
@@ -258,7 +276,7 @@ mod tests {
     #[test]
     fn a_line_tells_where_it_belongs() {
         let lines = Lines::default();
-        let format = json_lines("switchboard-maintenance".to_owned()).with_writer(lines.clone());
+        let format = json_lines().with_writer(lines.clone());
         let subscriber = tracing_subscriber::registry().with(LogFieldsLayer).with(format);
         tracing::subscriber::with_default(subscriber, || {
             let span = info_span!(
@@ -278,12 +296,12 @@ mod tests {
         let inside = &lines[0];
         assert_eq!(inside["message"], "it \"happened\"");
         assert_eq!((&inside["level"], &inside["count"], &inside["ok"]), (&json!("WARN"), &json!(3), &json!(true)));
-        assert_eq!(inside["function"], "switchboard-maintenance");
+        assert!(inside["target"].as_str().unwrap().starts_with("telemetry::logs"));
         assert_eq!((&inside["channel_id"], &inside["request_id"]), (&json!("lobby"), &json!("r-1")));
         assert_eq!(inside["tenant"], "acme");
         assert_eq!(inside["trace_id"], "0af7651916cd43dd8448eb211c80319c");
         assert!(inside["timestamp"].as_str().unwrap().ends_with('Z'));
         assert_eq!(lines[1]["channel_id"], "own");
-        assert_eq!(lines[1].get("trace_id"), None);
+        assert_eq!((lines[1].get("trace_id"), lines[1].get("target")), (None, None));
     }
 }

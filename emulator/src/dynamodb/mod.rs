@@ -7,11 +7,14 @@
 mod direct;
 mod front;
 mod item_size;
+mod key_condition;
 mod location;
+mod metered;
 mod server;
 mod stream;
 mod sweeper;
 mod table;
+mod throttled;
 mod worker;
 
 use std::{
@@ -32,12 +35,14 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::front::operation;
 use self::{
     location::Location,
+    metered::{Metered, PartitionKeys},
     server::Server,
     stream::{Tail, Watcher},
     sweeper::BackgroundSweeper,
 };
 use crate::{
     doors::{self, Door, Limits},
+    quotas::Quotas,
     stack,
 };
 
@@ -71,6 +76,8 @@ pub struct Options {
     pub busy_poll_interval: Duration,
     /// Polling interval of streams without recent writes.
     pub idle_poll_interval: Duration,
+    /// Quotas of the account. With them, the units of each partition key are counted.
+    pub quotas: Quotas,
 }
 
 impl Default for Options {
@@ -82,6 +89,7 @@ impl Default for Options {
             trim_interval: Duration::from_mins(1),
             busy_poll_interval: Duration::from_millis(1),
             idle_poll_interval: Duration::from_millis(10),
+            quotas: Quotas::default(),
         }
     }
 }
@@ -162,6 +170,7 @@ struct Shared {
     watcher: Watcher,
     /// Streams by table.
     tails: Mutex<HashMap<String, Arc<Tail>>>,
+    partition_keys: PartitionKeys,
     _sweeper: BackgroundSweeper,
     database: Database,
     options: Options,
@@ -186,8 +195,9 @@ impl Engine {
         let sweeper = BackgroundSweeper::start(&file, database.clone(), &options)?;
         let watcher = Watcher::start(&file, &options)?;
         let server = Server::start(database.clone())?;
-        let tails = Mutex::default();
-        Ok(Self { shared: Arc::new(Shared { server, watcher, tails, _sweeper: sweeper, database, options, location }) })
+        let (tails, partition_keys) = (Mutex::default(), PartitionKeys::default());
+        let shared = Shared { server, watcher, tails, partition_keys, _sweeper: sweeper, database, options, location };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Creates the missing tables, enables their TTL, and checks the existing ones against the template.
@@ -242,11 +252,27 @@ impl Engine {
         body: &[u8],
         tables: impl IntoIterator<Item = &'a str>,
     ) -> Option<(StatusCode, String)> {
-        let answer = direct::answer(&self.shared.database, operation, body);
+        let answer = self.metered(operation, body);
         if direct::writes(operation) && answer.as_ref().is_some_and(|(status, _)| status.is_success()) {
             tables.into_iter().for_each(|table| self.shared.watcher.announce(table));
         }
         answer
+    }
+
+    /// Executes an operation within the units of its partitions.
+    fn metered(&self, operation: &str, body: &[u8]) -> Option<(StatusCode, String)> {
+        let Shared { database, options, partition_keys, .. } = &*self.shared;
+        if !options.quotas.counts_units() {
+            return direct::answer(database, operation, body);
+        }
+        let Some(mut metered) = Metered::new(operation, body, |table| partition_keys.of(database, table)) else {
+            return direct::answer(database, operation, body);
+        };
+        if let Some(refusal) = metered.admit(options) {
+            return Some((StatusCode::BAD_REQUEST, refusal));
+        }
+        let (status, answer) = direct::answer(database, operation, &metered.body())?;
+        Some((status, metered.settle(&options.quotas, answer)))
     }
 
     /// Executes any request to the DynamoDB and DynamoDB Streams APIs, with DynamoDB's error messages.

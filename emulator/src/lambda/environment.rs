@@ -19,6 +19,7 @@ use super::{
     process::{self, Process},
     runtime_api::{Event, RuntimeApi, Step},
 };
+use crate::quotas::Execution;
 
 /// Time within which an environment is expected to poll again after its response. A slower one is not waited for,
 /// because a cold start takes about as long.
@@ -198,13 +199,13 @@ impl Environment {
     }
 
     async fn invoke(&mut self, job: Job) -> AfterInvocation {
-        let Job { request_id, payload, reply } = job;
+        let Job { request_id, payload, reply, execution } = job;
         let (name, timeout) = (self.pool.function.name.as_str(), self.pool.function.timeout);
         debug!(target: "function", name, "START RequestId: {request_id} Version: {VERSION}");
         let began = Instant::now();
         let deadline = began + timeout;
         self.api.run(Event { request_id: request_id.clone(), payload, trace_id: trace_id(), timeout });
-        let mut call = Call { reply: Some(reply), due: None };
+        let mut call = Call { reply: Some((reply, execution)), due: None };
         let fate = loop {
             tokio::select! {
                 biased;
@@ -283,7 +284,7 @@ impl Environment {
 
 /// An invocation that an environment runs.
 struct Call {
-    reply: Option<oneshot::Sender<InvocationResult>>,
+    reply: Option<(oneshot::Sender<InvocationResult>, Execution)>,
     /// Time at which the environment must poll again after its response.
     due: Option<Instant>,
 }
@@ -291,7 +292,9 @@ struct Call {
 impl Call {
     /// Gives the caller its result. Only the first result counts.
     fn answer(&mut self, result: InvocationResult) {
-        if let Some(reply) = self.reply.take() {
+        if let Some((reply, execution)) = self.reply.take() {
+            // Ends before the response, so that the caller's next invocation is not throttled.
+            drop(execution);
             // A caller that has disconnected does not need the result.
             let _ = reply.send(result);
         }

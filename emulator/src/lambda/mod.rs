@@ -30,6 +30,7 @@ use self::{
 };
 use crate::{
     doors::{Limits, RUNTIME_LIMITS},
+    quotas::Quotas,
     stack::Function,
 };
 
@@ -95,7 +96,7 @@ pub enum InvokeError {
         /// Limit in bytes.
         limit: usize,
     },
-    /// All environments are busy and the queue is full.
+    /// The function's concurrency is used up, or all environments are busy and the queue is full.
     #[error("rate exceeded")]
     Throttled,
     /// The local run is stopping.
@@ -133,6 +134,9 @@ pub struct LambdaConfig {
     pub failures: Arc<dyn OnFailure>,
     /// Executable whose `main` starts with [`guardian_main`]. `None` is the running one.
     pub guardian: Option<PathBuf>,
+    /// Quotas of the account. With [`crate::quotas::Limits::concurrency`], an invocation over the concurrency of its
+    /// function is throttled. Otherwise it waits for an environment.
+    pub quotas: Quotas,
 }
 
 impl LambdaConfig {
@@ -158,6 +162,7 @@ impl LambdaConfig {
             runtime_limits: RUNTIME_LIMITS,
             failures,
             guardian: None,
+            quotas: Quotas::default(),
         }
     }
 }
@@ -221,6 +226,7 @@ struct Inner {
     runner: Arc<Runner>,
     deliveries: Deliveries,
     guardian: TaskTracker,
+    quotas: Quotas,
 }
 
 impl Lambda {
@@ -244,6 +250,7 @@ impl Lambda {
             draining: CancellationToken::new(),
             killing: CancellationToken::new(),
         });
+        config.quotas.reserve(&config.functions);
         let mut pools = BTreeMap::new();
         for function in config.functions {
             let Some(binary) = config.binaries.get(&function.binary).cloned() else {
@@ -260,7 +267,9 @@ impl Lambda {
         }
         let (deliveries, unfinished) =
             Deliveries::open(config.pending_dir, config.async_retry_delays, config.failures)?;
-        let lambda = Self { inner: Arc::new(Inner { pools, runner, deliveries, guardian: guardian_task }) };
+        let lambda = Self {
+            inner: Arc::new(Inner { pools, runner, deliveries, guardian: guardian_task, quotas: config.quotas }),
+        };
         for pending in unfinished {
             lambda.deliver(pending);
         }
@@ -270,7 +279,7 @@ impl Lambda {
     /// Stops all functions: idle ones immediately, busy ones when they have finished or after `grace`. Returns when all
     /// have ended. Waiting invocations fail with [`InvokeError::Stopping`].
     pub async fn shutdown(&self, grace: Duration) {
-        let Inner { pools, runner, deliveries, guardian } = &*self.inner;
+        let Inner { pools, runner, deliveries, guardian, .. } = &*self.inner;
         runner.draining.cancel();
         for pool in pools.values() {
             pool.drain();
@@ -304,8 +313,9 @@ impl Lambda {
         if payload.len() > MAX_REQUEST_BYTES {
             return Err(InvokeError::PayloadTooLarge { size: payload.len(), limit: MAX_REQUEST_BYTES });
         }
+        let execution = self.inner.quotas.execution(&pool.function.name).ok_or(InvokeError::Throttled)?;
         let (reply, outcome) = oneshot::channel();
-        pool.submit(Job { request_id: request_id.clone(), payload, reply })?;
+        pool.submit(Job { request_id: request_id.clone(), payload, reply, execution })?;
         let outcome = outcome.await.unwrap_or(Err(InvokeError::Stopping))?;
         Ok(Invocation { request_id, outcome })
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{FunctionError, InvokeError, Runner};
-use crate::stack::Function;
+use crate::{quotas::Execution, stack::Function};
 use futures::future::BoxFuture;
 
 /// Result of an invocation.
@@ -22,6 +22,8 @@ pub(super) struct Job {
     pub(super) request_id: String,
     pub(super) payload: Bytes,
     pub(super) reply: oneshot::Sender<InvocationResult>,
+    /// Counts as one of the function's concurrent executions until the response.
+    pub(super) execution: Execution,
 }
 
 /// Next step of a free environment.

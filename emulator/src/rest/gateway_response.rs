@@ -23,6 +23,8 @@ pub(super) enum Failure {
     UnsupportedMediaType,
     /// The request is not valid HTTP.
     BadRequest,
+    /// The account's rate is used up.
+    Throttled,
     /// The function failed.
     FailedFunction,
     /// The response of the function is invalid.
@@ -59,6 +61,9 @@ impl Failure {
                 "BadRequestException",
             ),
             Self::BadRequest => ("DEFAULT_4XX", StatusCode::BAD_REQUEST, "Bad Request", "BadRequestException"),
+            Self::Throttled => {
+                ("THROTTLED", StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", "TooManyRequestsException")
+            }
             Self::FailedFunction => {
                 ("INTEGRATION_FAILURE", StatusCode::BAD_GATEWAY, ERROR, "InternalServerErrorException")
             }

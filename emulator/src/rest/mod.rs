@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, Response, header};
 
 use crate::{
     lambda::{Invoke, InvokeError},
+    quotas::{Quotas, Source},
     stack::{Integration, RestApi},
 };
 
@@ -38,6 +39,7 @@ struct Inner {
     region: String,
     account_id: String,
     invoke: Arc<dyn Invoke>,
+    quotas: Quotas,
 }
 
 impl Gateway {
@@ -48,7 +50,19 @@ impl Gateway {
         account_id: impl Into<String>,
         invoke: Arc<dyn Invoke>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { api, region: region.into(), account_id: account_id.into(), invoke }) }
+        Self::with_quotas(api, region, account_id, invoke, Quotas::default())
+    }
+
+    /// Creates a gateway whose requests count against the account's rate.
+    pub fn with_quotas(
+        api: RestApi,
+        region: impl Into<String>,
+        account_id: impl Into<String>,
+        invoke: Arc<dyn Invoke>,
+        quotas: Quotas,
+    ) -> Self {
+        let (region, account_id) = (region.into(), account_id.into());
+        Self { inner: Arc::new(Inner { api, region, account_id, invoke, quotas }) }
     }
 
     /// Returns the API as a service. Paths may start with `/{stage}`, as in AWS's URLs, or omit it, as behind a custom
@@ -78,8 +92,10 @@ impl Inner {
         let mut context = Context::new(&parts, (&path, whole), api, &self.region, &self.account_id);
         let accept = text(&parts.headers, &header::ACCEPT).map(str::to_owned);
 
+        let is_admitted = !valid_host || self.quotas.admits_request(Source::Rest);
         let outcome = match (found, wire::read_body(body, PAYLOAD_LIMIT).await) {
             _ if !valid_host => Err(Failure::BadRequest),
+            _ if !is_admitted => Err(Failure::Throttled),
             (_, Err(wire::BodyError::TooLarge)) => Err(Failure::RequestTooLarge),
             (_, Err(wire::BodyError::Broken)) => Err(Failure::BadRequest),
             (None, Ok(_)) => Err(Failure::MissingAuthenticationToken),

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::error::SendTimeoutError;
 
 use crate::{
     doors,
+    quotas::Source,
     rest::{
         identifiers,
         wire::{self, BodyError},
@@ -29,6 +30,8 @@ enum Refusal {
     Gone,
     /// The client does not read its messages.
     LimitExceeded,
+    /// The account's rate is used up. The service model has one error for both.
+    Throttled,
     /// The data exceeds [`MESSAGE_LIMIT`].
     PayloadTooLarge,
     /// The request is incomplete.
@@ -44,6 +47,7 @@ impl Refusal {
             Self::LimitExceeded => {
                 (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", "The client does not read its messages")
             }
+            Self::Throttled => (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", "Too Many Requests"),
             Self::PayloadTooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", "The data is larger than 131072 bytes")
             }
@@ -71,7 +75,15 @@ pub(super) fn connection_id(path: &str, stage: &str) -> Option<String> {
 pub(super) async fn answer(inner: &Inner, id: &str, parts: Parts, body: Body) -> Response<Body> {
     // Pages may open sockets on this port, but may not use this API.
     let is_allowed = is_signed(&parts) && !doors::is_from_browser(&parts.headers);
-    let outcome = if is_allowed { act(inner, id, &parts.method, body).await } else { Err(Refusal::Forbidden) };
+    let outcome = if !is_allowed {
+        Err(Refusal::Forbidden)
+    } else if inner.quotas.admits_request(Source::Management) {
+        act(inner, id, &parts.method, body).await
+    } else {
+        // Reads the body before responding: a client that is still sending would lose the response.
+        let _ = wire::read_body(body, MESSAGE_LIMIT).await;
+        Err(Refusal::Throttled)
+    };
     let mut response = outcome.unwrap_or_else(Refusal::answer);
     if let Ok(request_id) = HeaderValue::from_str(&identifiers::request_id()) {
         response.headers_mut().insert("x-amzn-requestid", request_id);

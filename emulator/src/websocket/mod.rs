@@ -25,6 +25,7 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
     lambda::Invoke,
+    quotas::Quotas,
     rest::{identifiers, wire},
     stack::{Route, WebSocketApi},
 };
@@ -97,6 +98,7 @@ struct Inner {
     options: WebSocketOptions,
     connections: Connections,
     throttles: Throttles,
+    quotas: Quotas,
     /// Tasks that a stop waits for: handshakes, sockets, functions.
     tracker: TaskTracker,
 }
@@ -104,6 +106,17 @@ struct Inner {
 impl Gateway {
     /// Creates a gateway for `api` that runs functions through `invoke`.
     pub fn new(api: WebSocketApi, region: &str, invoke: Arc<dyn Invoke>, options: WebSocketOptions) -> Self {
+        Self::with_quotas(api, region, invoke, options, Quotas::default())
+    }
+
+    /// Creates a gateway whose handshakes, messages and requests to `@connections` count against the account's quotas.
+    pub fn with_quotas(
+        api: WebSocketApi,
+        region: &str,
+        invoke: Arc<dyn Invoke>,
+        options: WebSocketOptions,
+        quotas: Quotas,
+    ) -> Self {
         let names = ApiNames {
             api_id: api.id.clone(),
             stage: api.stage.clone(),
@@ -111,7 +124,7 @@ impl Gateway {
         };
         let (connections, throttles, tracker) =
             (Connections::default(), Throttles::new(&api.routes), TaskTracker::new());
-        Self { inner: Arc::new(Inner { api, names, invoke, options, connections, throttles, tracker }) }
+        Self { inner: Arc::new(Inner { api, names, invoke, options, connections, throttles, quotas, tracker }) }
     }
 
     /// Returns the API as a service: sockets on `/` and `/{stage}`, and `@connections` below both.
@@ -210,6 +223,9 @@ async fn handshake(inner: Arc<Inner>, mut parts: Parts) -> Response<Body> {
     };
     if inner.connections.is_stopping() {
         return stopping();
+    }
+    if !inner.quotas.admits_connect() {
+        return plain(StatusCode::TOO_MANY_REQUESTS, &json!({"message": "Too Many Requests"}));
     }
     let (decide, decision) = oneshot::channel();
     // Runs as its own task, because this future is dropped when the client disconnects. `$connect` still runs to its

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite;
 
-use crate::{rest::identifiers, stack::Route};
+use crate::{quotas::Source, rest::identifiers, stack::Route};
 
 use super::{
     Inner, Session,
@@ -180,7 +180,9 @@ async fn handle(inner: Arc<Inner>, connection: Arc<Connection>, text: String, _i
     let request_id = identifiers::extended_request_id();
     let error =
         |message: &str| json!({"message": message, "connectionId": connection.id, "requestId": request_id}).to_string();
+    let is_admitted = inner.quotas.admits_request(Source::Message);
     let answer = match inner.route_of(&text) {
+        _ if !is_admitted => Some(error("Too Many Requests")),
         None => Some(error("Forbidden")),
         Some(route) if !inner.throttles.admits(&route.route_key) => Some(error("Too Many Requests")),
         Some(route) => {

@@ -1,7 +1,8 @@
 //! Rate limits of routes: the stage's `RouteSettings`.
 //!
 //! AWS uses a token bucket, best effort ("Protect your WebSocket APIs in API Gateway"). Here the limit is exact. That
-//! page names `429 Too Many Requests` but no frame for it. The frame is assumed to have the form of other errors.
+//! page names `429 Too Many Requests` but no frame for it. The frame is assumed to have the form of other errors, also
+//! for a message over the account's rate.
 
 use std::collections::HashMap;
 

@@ -59,7 +59,8 @@ impl Database {
         }
     }
 
-    async fn serve(engine: Engine) -> Self {
+    /// Creates the table and serves the engine.
+    pub(crate) async fn serve(engine: Engine) -> Self {
         engine.ensure_tables(&[table()]).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -8,5 +8,6 @@ mod dynamodb;
 mod event_source;
 mod fidelity;
 mod out_of_phase;
+mod quotas;
 mod rest;
 mod websocket;

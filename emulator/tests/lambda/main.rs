@@ -7,6 +7,7 @@
 
 mod fidelity;
 mod probe;
+mod quotas;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, env, io, path::PathBuf, sync::Arc, time::Durati
 use bytes::Bytes;
 use emulator::{
     lambda::{FunctionError, Invocation, InvokeError, Lambda, LambdaConfig, OnFailure},
+    quotas::Quotas,
     stack::{AsyncInvoke, Function},
 };
 use rustix::process::{Pid, Signal, getpgid, kill_process};
@@ -66,6 +67,11 @@ impl Probe {
 
     pub(crate) fn concurrency(mut self, environments: usize) -> Self {
         self.0.functions[0].reserved_concurrency = Some(environments);
+        self
+    }
+
+    pub(crate) fn quotas(mut self, quotas: Quotas) -> Self {
+        self.0.quotas = quotas;
         self
     }
 

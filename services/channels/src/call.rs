@@ -35,8 +35,8 @@ pub(crate) struct Dependencies {
     /// The users who may add members without an invitation.
     pub(crate) additions: MemberAdditions,
     pub(crate) creations: CreationRules,
-    /// Maximum number of subscriptions of a channel with read receipts.
-    pub(crate) receipts: usize,
+    /// Maximum number of subscriptions of a channel with read receipts and typing events.
+    pub(crate) presence: usize,
     /// Name by which users mention the agent, after an `@`.
     pub(crate) agent_name: String,
 }

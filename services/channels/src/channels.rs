@@ -117,7 +117,7 @@ fn agent(fields: &mut Fields) -> Option<AgentSettings> {
     let mut inner = fields.object("agent")?;
     let agent = AgentSettings {
         mode: inner.optional::<AgentMode>("mode", MODES).unwrap_or_default(),
-        instructions: inner.optional("instructions", TEXT),
+        instructions: inner.optional::<String>("instructions", TEXT).into(),
         model: inner.optional("model", TEXT),
     };
     fields.absorb(inner);

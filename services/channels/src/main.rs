@@ -18,7 +18,7 @@ use chat_aws::{
     env::{bucket, choice, number, per_minute, variable},
     sdk,
 };
-use http_api::{Adapter, Rest};
+use http_api::{Adapter, Complete, Rest};
 use lambda_http::{Error, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -40,6 +40,7 @@ async fn main() -> Result<(), Error> {
             connect: bucket("CONNECT_RATE", "CONNECT_BURST")?,
             create: per_minute("CHANNELS_PER_MINUTE")?,
             members: per_minute("MEMBERS_PER_MINUTE")?,
+            presence: per_minute("PRESENCE_PER_MINUTE")?,
             other: bucket("ACTION_RATE", "ACTION_BURST")?,
         },
         additions: choice("MEMBER_ADDITIONS")?,
@@ -47,14 +48,14 @@ async fn main() -> Result<(), Error> {
             chosen_ids: choice("CHOSEN_CHANNEL_IDS")?,
             channels_per_user: number("CHANNELS_PER_USER")?,
         },
-        receipts: number("PRESENCE_SUBSCRIPTIONS")?,
+        presence: number("PRESENCE_SUBSCRIPTIONS")?,
         agent_name: variable("AGENT_NAME")?,
     };
     let rest = Rest::from_env();
     let (shared, rest) = (&shared, &rest);
     telemetry
         .run(Adapter::from(service_fn(async |request| {
-            Ok::<_, Error>(rest.answer(request, |request| router::handle(shared, request)).await)
+            Ok::<_, Error>(Complete(rest.answer(request, |request| router::handle(shared, request)).await))
         })))
         .await
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
     app::{
-        delivery::Delivery,
+        delivery::{Delivery, Reach},
         stream::{first_failed, joined},
     },
     model::{
@@ -37,8 +37,8 @@ pub(crate) struct Handler {
     pub(crate) connections: DynamoConnections,
     pub(crate) sockets: ManagementApi,
     pub(crate) fan_out: LambdaFanOut,
-    /// Number of subscribers up to which this function pushes itself.
-    pub(crate) threshold: usize,
+    /// Number of subscribers up to which this function pushes itself, and the rate beyond it.
+    pub(crate) reach: Reach,
     /// Maximum number of subscriptions of a channel with presence events.
     pub(crate) presence: usize,
 }
@@ -131,7 +131,7 @@ impl Tenant<'_> {
     async fn deliver_events(&self, channel: &ChannelKey, events: &[MessageEvent], spans: &[Span]) -> Option<()> {
         let (channel_id, count) = (&channel.channel_id, events.len());
         let began = Instant::now();
-        let delivered = self.delivery().deliver(channel, events, self.shared.threshold).await;
+        let delivered = self.delivery().deliver(channel, events, self.shared.reach).await;
         metrics::observe(&metrics::FAN_OUT_DURATION, began.elapsed().as_secs_f64() * 1000.0);
         match delivered {
             Ok(outcome) => {
@@ -141,7 +141,8 @@ impl Tenant<'_> {
                     observe_latency(events);
                 }
                 api_gateway::count(&outcome);
-                tracing::info!(%channel_id, events = count, ?outcome, "delivered");
+                let (sockets, outcome) = (outcome.sockets(), outcome.unusual().map(tracing::field::debug));
+                tracing::info!(%channel_id, events = count, sockets, outcome, "delivered");
                 Some(())
             }
             Err(error) => {
@@ -182,7 +183,7 @@ impl Tenant<'_> {
     async fn tell_presence(&self, change: PresenceChange) -> Option<String> {
         let PresenceChange { channel, users, sequence_number, .. } = change;
         let channel_id = &channel.channel_id;
-        let Handler { presence, threshold, .. } = *self.shared;
+        let Handler { presence, reach: Reach { threshold, .. }, .. } = *self.shared;
         match self.delivery().announce_presence(&channel, users, presence, threshold).await {
             Ok((events, outcome)) => {
                 api_gateway::count(&outcome);

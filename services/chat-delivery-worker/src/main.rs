@@ -2,6 +2,7 @@
 
 mod handler;
 
+use chat::app::delivery::Reach;
 use chat_aws::{
     DynamoConnections, LambdaFanOut, ManagementApi,
     env::{number, variable},
@@ -19,7 +20,10 @@ async fn main() -> Result<(), Error> {
         connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
         fan_out: LambdaFanOut::new(&config, variable("SEND_MESSAGE_FUNCTION")?),
-        threshold: number("FANOUT_THRESHOLD")?,
+        reach: Reach {
+            threshold: number("FANOUT_THRESHOLD")?,
+            rate: u32::try_from(number("DELIVERY_RATE")?).unwrap_or(u32::MAX),
+        },
         presence: number("PRESENCE_SUBSCRIPTIONS")?,
     };
     let handler = &handler;

@@ -16,7 +16,7 @@ use chat_aws::{
     sdk,
 };
 use handler::Handler;
-use http_api::{Adapter, Rest};
+use http_api::{Adapter, Complete, Rest};
 use lambda_http::{Error, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Error> {
     let (handler, rest) = (&handler, &rest);
     telemetry
         .run(Adapter::from(service_fn(async |request| {
-            Ok::<_, Error>(rest.answer(request, |request| handler.handle(request)).await)
+            Ok::<_, Error>(Complete(rest.answer(request, |request| handler.handle(request)).await))
         })))
         .await
 }

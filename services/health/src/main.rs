@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use chat_aws::{env::variable, sdk};
 use handler::Handler;
-use http_api::{Adapter, Rest};
+use http_api::{Adapter, Complete, Rest};
 use lambda_http::{Error, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Error> {
     let (handler, rest) = (&handler, &rest);
     telemetry
         .run(Adapter::from(service_fn(async |request| {
-            Ok::<_, Error>(rest.answer(request, |_| handler.handle()).await)
+            Ok::<_, Error>(Complete(rest.answer(request, |_| handler.handle()).await))
         })))
         .await
 }

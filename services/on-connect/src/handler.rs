@@ -6,19 +6,14 @@ use auth::{AuthError, Scope, Verifier};
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{
     app::{
-        connect::{Asked, Connect, Connector},
-        rate_limit::check_rate_limit,
+        connect::{Asked, Connect, ConnectLimits, Connector},
         tickets::redeem,
     },
     model::{
         error::ChatError,
         id::{ChannelId, ConnectionId, TenantId},
-        token_bucket::Bucket,
     },
-    ports::{
-        clock::{Clock, SystemClock},
-        rate_limiter::LimitedAction,
-    },
+    ports::clock::{Clock, SystemClock},
 };
 use chat_aws::{DynamoChannels, DynamoConnections, ManagementApi};
 use serde::Serialize;
@@ -34,9 +29,7 @@ pub(crate) struct Handler {
     pub(crate) connections: DynamoConnections,
     pub(crate) sockets: ManagementApi,
     pub(crate) verifier: Verifier,
-    pub(crate) bucket: Bucket,
-    /// Maximum number of connections per user.
-    pub(crate) most: usize,
+    pub(crate) limits: ConnectLimits,
     /// Whether the query string may contain the token.
     pub(crate) token_in_url: bool,
 }
@@ -101,14 +94,13 @@ impl Handler {
             (self.channels.for_tenant(tenant.as_ref()), self.connections.for_tenant(tenant.as_ref()));
         // On the heap, because a nested future is part of its parent, and these are large.
         let connected = Box::pin(async {
-            check_rate_limit(&channels, &SystemClock, &request.user_id, &LimitedAction::Connect, self.bucket).await?;
             let connector = Connector {
                 channels: &channels,
                 connections: &connections,
                 sockets: &self.sockets,
                 clock: &SystemClock,
             };
-            connector.connect(request, self.most).await
+            connector.connect(request, self.limits).await
         });
         connected.await.map(|_| ()).map_err(|error| status(&error))
     }

@@ -3,6 +3,7 @@
 mod handler;
 
 use auth::Verifier;
+use chat::app::connect::ConnectLimits;
 use chat_aws::{
     DynamoChannels, DynamoConnections, ManagementApi,
     env::{bucket, flag, number, variable},
@@ -21,8 +22,10 @@ async fn main() -> Result<(), Error> {
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
         connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
         verifier: Verifier::from_env(&config)?,
-        bucket: bucket("CONNECT_RATE", "CONNECT_BURST")?,
-        most: number("CONNECTIONS_PER_USER")?,
+        limits: ConnectLimits {
+            bucket: bucket("CONNECT_RATE", "CONNECT_BURST")?,
+            connections: number("CONNECTIONS_PER_USER")?,
+        },
         token_in_url: flag("TOKEN_IN_URL")?,
     };
     let handler = &handler;

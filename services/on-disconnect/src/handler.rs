@@ -27,7 +27,7 @@ async fn disconnect(connections: &DynamoConnections, event: &ApiGatewayWebsocket
     let context = &event.request_context;
     let connection_id: ConnectionId = context.connection_id.as_deref().unwrap_or_default().parse()?;
     let removed = match connections.find(&connection_id).await? {
-        Some((tenant, connection)) => connections.for_tenant(tenant.as_ref()).close(&connection.key).await?,
+        Some((tenant, connection)) => connections.for_tenant(tenant.as_ref()).close_found(&connection).await?,
         None => false,
     };
     let request_id = context.request_id.as_deref().unwrap_or_default();

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, hash::Hash, sync::Mutex, time::Duration};
 
 use chat::{
-    app::send::SendCache,
+    app::{
+        rate_limit::SenderTokens,
+        send::{Rivals, SendCache},
+    },
     model::{
         channel::ChannelHead,
         id::{ChannelId, TenantId, UserId},
@@ -18,32 +21,38 @@ const CACHED: usize = 1_000;
 /// A channel or a user, with its tenant.
 type Of<Id> = (Option<TenantId>, Id);
 
-/// The channel heads, the numbers of the channels' changes, and the times at which users' buckets are full.
+/// The channel heads, the numbers of the channels' changes and of their senders, and the tokens of users.
 #[derive(Debug, Default)]
 pub(crate) struct SendCaches {
     heads: Bounded<Of<ChannelId>, ChannelHead>,
     /// Numbers of the channels' last changes, with the times when they were read.
     revs: Bounded<Of<ChannelId>, (Rev, Timestamp)>,
-    buckets: Bounded<Of<UserId>, Timestamp>,
+    /// Numbers of the channels' concurrent senders. An environment has one request at a time, so they are senders of
+    /// other environments.
+    rivals: Bounded<Of<ChannelId>, Rivals>,
+    tokens: Bounded<Of<UserId>, SenderTokens>,
     /// Times until which sends of a user are refused, after too many requests that stored nothing.
     refused: Bounded<Of<UserId>, Timestamp>,
 }
 
 impl SendCaches {
+    /// Returns the state for one message. Tokens are taken out until [`SendCaches::set`], so that none is used twice.
     pub(crate) fn get(&self, tenant: Option<&TenantId>, channel: &ChannelId, user: &UserId) -> SendCache {
         let of_channel = (tenant.cloned(), channel.clone());
         SendCache {
             head: self.heads.get(&of_channel),
             rev: self.revs.get(&of_channel),
-            full_at: self.buckets.get(&(tenant.cloned(), user.clone())),
+            rivals: self.rivals.get(&of_channel),
+            tokens: self.tokens.take(&(tenant.cloned(), user.clone())).unwrap_or_default(),
         }
     }
 
     pub(crate) fn set(&self, tenant: Option<TenantId>, channel: ChannelId, user: UserId, cache: SendCache) {
         let of_channel = (tenant.clone(), channel);
         self.revs.set(of_channel.clone(), cache.rev);
+        self.rivals.set(of_channel.clone(), cache.rivals);
         self.heads.set(of_channel, cache.head);
-        self.buckets.set((tenant, user), cache.full_at);
+        self.tokens.set((tenant, user), Some(cache.tokens).filter(|tokens| *tokens != SenderTokens::default()));
     }
 }
 
@@ -75,6 +84,10 @@ impl<K: Eq + Hash, V: Clone> Bounded<K, V> {
         self.0.lock().ok()?.get(key).cloned()
     }
 
+    fn take(&self, key: &K) -> Option<V> {
+        self.0.lock().ok()?.remove(key)
+    }
+
     fn set(&self, key: K, value: Option<V>) {
         let Ok(mut known) = self.0.lock() else { return };
         let Some(value) = value else {
@@ -102,6 +115,18 @@ mod tests {
         assert!(map.0.lock().unwrap().len() <= CACHED);
         map.set(CACHED, None);
         assert_eq!(map.get(&CACHED), None);
+    }
+
+    #[test]
+    fn tokens_are_of_a_user_in_all_channels_and_are_taken_out_once() {
+        let caches = SendCaches::default();
+        let of = |channel: &str, user: &str| caches.get(None, &channel.parse().unwrap(), &user.parse().unwrap()).tokens;
+        let tokens = SenderTokens::read(Timestamp::from_secs(1));
+        let cache = SendCache { tokens, ..SendCache::default() };
+        caches.set(None, "c".parse().unwrap(), "u".parse().unwrap(), cache);
+        assert_eq!(of("d", "v"), SenderTokens::default());
+        assert_eq!(of("d", "u"), tokens);
+        assert_eq!(of("d", "u"), SenderTokens::default());
     }
 
     #[test]

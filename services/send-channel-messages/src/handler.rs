@@ -166,8 +166,8 @@ impl Handler {
         let mut cache = self.caches.get(tenant.as_ref(), &channel_id, &sender_id);
         let sent = send(&messages, &SystemClock, message, &mut cache).await;
         let (channels, now) = (self.channels.for_tenant(tenant.as_ref()), SystemClock.now());
-        if let (Ok(SendResult::Created(_)), Some(full_at)) = (&sent, cache.full_at) {
-            request.took_token(self.buckets.send.quota(LimitedAction::Send.name(), full_at, now));
+        if let (Ok(SendResult::Created(_)), Some(quota)) = (&sent, cache.tokens.quota(self.buckets.send, now)) {
+            request.took_token(quota);
         }
         self.caches.set(tenant.clone(), channel_id, sender_id.clone(), cache);
         let refused = limit_unstored(&channels, &sender_id, self.buckets.nothing, now, &sent).await;

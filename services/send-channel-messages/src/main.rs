@@ -11,7 +11,7 @@ use chat_aws::{
     sdk,
 };
 use handler::{Buckets, Handler};
-use http_api::{Adapter, Rest};
+use http_api::{Adapter, Complete, Rest};
 use lambda_http::{Error, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -30,7 +30,7 @@ async fn main() -> Result<(), Error> {
     let (handler, rest) = (&handler, &rest);
     telemetry
         .run(Adapter::from(service_fn(async |request| {
-            Ok::<_, Error>(rest.answer(request, |request| handler.handle(request)).await)
+            Ok::<_, Error>(Complete(rest.answer(request, |request| handler.handle(request)).await))
         })))
         .await
 }

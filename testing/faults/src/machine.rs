@@ -36,6 +36,8 @@ pub(crate) struct Setup {
     pub(crate) data: PathBuf,
     /// Folder of the run's own files.
     pub(crate) work: PathBuf,
+    /// Options of the runner for its quotas.
+    pub(crate) quotas: Vec<String>,
     /// Clocks of the functions.
     pub(crate) skew: Skew,
 }
@@ -129,6 +131,7 @@ impl Machine {
         command
             .args(["--rest-port", &rest, "--websocket-port", &websocket, "--dynamodb-port", &dynamodb])
             .args(["--page-port", &page, "--log-level", "warn"])
+            .args(&self.setup.quotas)
             .arg("--data-dir")
             .arg(&self.setup.data)
             .arg("--bin-dir")

@@ -55,6 +55,20 @@ struct Arguments {
     /// Folder for the files of the run, which are kept; the default is a temporary folder
     #[arg(long, global = true, value_name = "DIR")]
     work_dir: Option<PathBuf>,
+    /// Profile of quotas that the stack enforces, such as aws
+    #[arg(long, global = true, value_name = "PROFILE")]
+    quotas: Option<String>,
+    /// Quota that the stack enforces, such as concurrency=10; may be repeated
+    #[arg(long = "quota", global = true, value_name = "NAME=VALUE")]
+    single_quotas: Vec<String>,
+}
+
+impl Arguments {
+    /// Returns the options of the runner for its quotas.
+    fn runner_quotas(&self) -> Vec<String> {
+        let profile = self.quotas.iter().map(|profile| format!("--quotas={profile}"));
+        profile.chain(self.single_quotas.iter().map(|quota| format!("--quota={quota}"))).collect()
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,22 +103,29 @@ async fn run(arguments: Arguments) -> Result<bool, String> {
         Some(folder) => folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?,
         None => machine::build()?,
     };
+    let quotas = arguments.runner_quotas();
     let temporary =
         tempfile::Builder::new().prefix("switchboard-faults-").tempdir().map_err(|error| error.to_string())?;
     let work = arguments.work_dir.unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
     let seed = arguments.seed.unwrap_or_else(|| rand::rng().random());
     match arguments.command {
-        Some(Command::Load(amounts)) => load(binaries, work, seed, amounts).await,
+        Some(Command::Load(amounts)) => load(binaries, work, seed, quotas, amounts).await,
         None => {
             let duration = Duration::try_from_secs_f64(arguments.minutes * 60.0).map_err(|error| error.to_string())?;
-            faults(binaries, work, seed, duration).await
+            faults(binaries, work, seed, quotas, duration).await
         }
     }
 }
 
-async fn load(binaries: PathBuf, work: PathBuf, seed: u64, amounts: Amounts) -> Result<bool, String> {
-    let setup = Setup { binaries, data: work.join("data"), skew: Skew::none(&work), work };
+async fn load(
+    binaries: PathBuf,
+    work: PathBuf,
+    seed: u64,
+    quotas: Vec<String>,
+    amounts: Amounts,
+) -> Result<bool, String> {
+    let setup = Setup { binaries, data: work.join("data"), quotas, skew: Skew::none(&work), work };
     let mut chance = StdRng::seed_from_u64(seed);
     let machine = Arc::new(Machine::new(setup, &mut chance).map_err(|error| error.to_string())?);
     println!("seed {seed}");
@@ -117,7 +138,13 @@ async fn load(binaries: PathBuf, work: PathBuf, seed: u64, amounts: Amounts) -> 
     Ok(verdict(&shared.ledger, &machine, seed))
 }
 
-async fn faults(binaries: PathBuf, work: PathBuf, seed: u64, duration: Duration) -> Result<bool, String> {
+async fn faults(
+    binaries: PathBuf,
+    work: PathBuf,
+    seed: u64,
+    quotas: Vec<String>,
+    duration: Duration,
+) -> Result<bool, String> {
     // The stack writes about 40 MB a minute; reserves as much again.
     let megabytes = 128 + duration.as_secs() * 2;
     let disk = Disk::new(work.join("disk"), megabytes).map_err(|error| format!("the disk: {error}"))?;
@@ -129,7 +156,7 @@ async fn faults(binaries: PathBuf, work: PathBuf, seed: u64, duration: Duration)
         if skew.is_possible() { "are moved (libfaketime)" } else { "cannot be moved: libfaketime is not installed" }
     );
     let mut chance = StdRng::seed_from_u64(seed);
-    let setup = Setup { binaries, data: disk.data(), work, skew };
+    let setup = Setup { binaries, data: disk.data(), work, quotas, skew };
     let machine = Arc::new(Machine::new(setup, &mut chance).map_err(|error| error.to_string())?);
     let report = tokio::select! {
         report = fleet::run(&machine, &disk, chance.random(), duration) => report,

@@ -14,6 +14,8 @@ use bytes::Bytes;
 use chat::{
     app::{
         channels::{ChosenChannelIds, CreationRules},
+        connect::ConnectLimits,
+        delivery::Reach,
         frame_budget::FrameBudgets,
         rate_limit::RateLimits,
     },
@@ -29,8 +31,8 @@ use emulator::{
     template::{Deployment, Template},
 };
 use futures::future::BoxFuture;
-use http_api::{Adapter, ApiRequest, Problem, Rest};
-use lambda_http::{Error, LambdaEvent, Service, request::LambdaRequest, service_fn};
+use http_api::{Adapter, ApiRequest, Problem, Rest, adapter::GatewayEvent};
+use lambda_http::{Error, LambdaEvent, Service, service_fn};
 use lambda_runtime::Context;
 use local::token::{AUDIENCE, DEVELOPMENT_SECRET, ISSUER};
 
@@ -128,8 +130,7 @@ impl Functions {
                 sockets: sockets.clone(),
                 connections: connections.clone(),
                 verifier: tokens::verifier(),
-                bucket: UNLIMITED,
-                most: 1_000,
+                limits: ConnectLimits { bucket: UNLIMITED, connections: 1_000 },
                 token_in_url: true,
             },
             answer_frame: answer_frame::Handler { budgets: FrameBudgets::default(), sockets: sockets.clone() },
@@ -142,7 +143,8 @@ impl Functions {
                 connections: connections.clone(),
                 sockets,
                 fan_out,
-                threshold: 20,
+                // A pace would only take time.
+                reach: Reach { threshold: 20, rate: u32::MAX },
                 presence: 200,
             },
             connections,
@@ -161,7 +163,7 @@ impl Functions {
 
     /// Returns the response of a REST function to an event; `None` if the input is not an event.
     pub async fn answer_event(self: Arc<Self>, binary: String, event: Bytes) -> Option<Bytes> {
-        let event: LambdaRequest = serde_json::from_slice(&event).ok()?;
+        let event: GatewayEvent = serde_json::from_slice(&event).ok()?;
         let mut adapter = Adapter::from(service_fn(move |request: lambda_http::Request| {
             let (functions, binary) = (Arc::clone(&self), binary.clone());
             async move {
@@ -188,10 +190,16 @@ fn dependencies(
         fan_out,
         maintenance,
         verifier: tokens::verifier(),
-        limits: RateLimits { connect: UNLIMITED, create: UNLIMITED, members: UNLIMITED, other: UNLIMITED },
+        limits: RateLimits {
+            connect: UNLIMITED,
+            create: UNLIMITED,
+            members: UNLIMITED,
+            presence: UNLIMITED,
+            other: UNLIMITED,
+        },
         additions: MemberAdditions::Everybody,
         creations: CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 1_000_000 },
-        receipts: 200,
+        presence: 200,
         agent_name: "agent".to_owned(),
     }
 }

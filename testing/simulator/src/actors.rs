@@ -10,7 +10,7 @@ use chat::{
 
 use crate::{
     changes::{react_last, revise},
-    client, lounge,
+    client, hall, lounge,
     oracle::{self, Caller},
     stream::{self, Reader},
     tables::EndCause,
@@ -19,7 +19,7 @@ use crate::{
 
 use crate::{
     invocation::request,
-    sender::{Shared, insist_on, send_once},
+    sender::{Shared, hurry, insist_on, send_once},
 };
 
 /// Maximum number of concurrent maintenance functions.
@@ -43,6 +43,9 @@ pub(crate) fn start(world: &Arc<World>) {
         client::start(world, "carol, public", READER, Some(PUBLIC));
         client::start(world, "mallory, private", STRANGER, Some(PRIVATE));
     }
+    if world.hall {
+        hall::start(world);
+    }
     // One cache per channel: the senders' invocations share an environment, in sequence or concurrently.
     let (public, private) = (Shared::default(), Shared::default());
     for (who, to, cache) in [
@@ -58,6 +61,9 @@ pub(crate) fn start(world: &Arc<World>) {
         }
         let sender = insist_on(Arc::clone(world), who, to, messages, Arc::clone(cache));
         world.time.spawn(sender);
+    }
+    if world.busy {
+        hurry(world, OWNER, PRIVATE);
     }
     for (of, other) in [(PUBLIC, READER), (PRIVATE, MEMBER)] {
         if world.time.one_in(if is_fought_over { 4 } else { 2 }) {

@@ -6,11 +6,12 @@
 //!
 //! | actor | does |
 //! | --- | --- |
-//! | senders | send to a public and a private channel until they get a response, most of them with an idempotency key; in some schedules in threads |
+//! | senders | send to a public and a private channel until they get a response, most of them with an idempotency key; in some schedules in threads, or from two environments as fast as the rate limit allows |
 //! | users | edit, delete and react to messages of the public and the private channel, often two of them the same message at once |
 //! | clients | subscribe to all their channels or to a named one; read the history after a gap of `seq`, the changes after a gap of `rev`, and the reply after a gap of a draft; load the history again if changes have expired; connect by ticket; renew tokens |
 //! | stream | gives both workers batches of changes, in several lanes |
 //! | workers | deliver, and reply as the agent; dispatch push batches of large audiences to `SendMessageFunction` |
+//! | guests of the hall | in some schedules: come to a channel and go; a worker announces them by a small limit of subscriptions |
 //! | maintenance | two concurrent functions close expired sockets, and carry out pending ends under leases |
 //! | users of the lounge | delete and recreate that channel; make it private and public, archive and restore it; remove members, who rejoin; in some schedules invite, accept, decline and withdraw; demote and remove each other; edit, delete, react, cancel, mark and read; in some schedules edit two fields of a message at once |
 //!
@@ -23,6 +24,8 @@
 //! | sockets | accept no push for some time, or are slow; vanish; clients reconnect under another id or the same |
 //! | clocks | differ between processes, and jump while a process runs |
 //! | stores | in some schedules keep records of changes for two seconds |
+//! | quotas | in some schedules stores and gateway accept few calls and pushes at a time, for three seconds |
+//! | drafts | in some schedules have a slow pace, or so small a limit of sockets that these get the message only |
 //! | models | end mid-reply, refuse, are busy; in some schedules they continue a reply from its prefix |
 //!
 //! Each schedule has a budget of faults. When it is used up the system must converge. `oracle` contains the invariants
@@ -32,6 +35,7 @@ mod actors;
 mod changes;
 mod client;
 mod executor;
+mod hall;
 mod invocation;
 mod lounge;
 mod model;
@@ -41,6 +45,7 @@ mod oracle;
 mod sender;
 mod stream;
 mod tables;
+mod throttle;
 mod world;
 
 pub use mutant::Mutant;
@@ -95,6 +100,7 @@ fn simulate(world: World) -> Report {
         oracle::check_quiescent(&world);
         // Faults are over. One more message per channel reveals the gap to clients whose pushes were dropped.
         world.time.end_faults();
+        world.throttle.end();
         actors::send_final_messages(&world);
         comes_to_rest = executor::run(&world.time);
         oracle::at_the_end(&world);

@@ -35,6 +35,8 @@ mutants! {
     OwnMessageUnknown takes out OwnMessage,
     /// An append does not check that the sender is a member.
     MemberUnchecked takes out SenderIsMember,
+    /// An environment keeps the tokens of its handful that it uses.
+    TokensKept,
     /// An append in a thread does not check the root.
     RootUnchecked takes out RootHeld,
     /// The summary of a thread does not count its replies.
@@ -47,10 +49,18 @@ mutants! {
     SocketsLeft,
     /// The delivery worker does not report a failed delivery.
     FailureSwallowed,
+    /// A push that the quota of the gateway refuses counts as delivered.
+    RefusalSwallowed,
     /// The stream continues after a batch that failed in part.
     CheckpointLost,
     /// A push batch counts as done before its dispatch succeeded.
     HandOverLost,
+    /// A dispatch of a shard that failed counts as done.
+    ShardLost,
+    /// A delivery skips a page of the subscriptions.
+    AudiencePageSkipped takes out AudiencePageEnd,
+    /// A reader of subscriptions does not read the parts that were added later.
+    PartUnread takes out PartsRead,
     /// A client skips one message when it reads the history.
     CursorOffByOne,
     /// A client ignores a gap.
@@ -92,6 +102,11 @@ mutants! {
     /// The last owner may leave.
     LastOwnerUnchecked takes out LastOwner,
 
+    /// A connection is listed among its user's after the memberships are read.
+    PendingUnlisted takes out PendingListed,
+    /// A connection can be subscribed after its memberships are read.
+    PendingUnsubscribed takes out PendingSubscribed,
+
     /// A change does not record its pending ends.
     EndForgotten takes out PendingRecorded,
     /// A change does not write the gate.
@@ -132,4 +147,9 @@ mutants! {
     DraftAbandoned,
     /// A client ignores a gap of a draft.
     DraftGapIgnored,
+    /// A client ends a draft by its last frame only, and not by the message.
+    DraftKept,
+
+    /// The sockets that get an arrival are not recorded: in a channel that has grown, no socket gets the departure.
+    DepartureUntold takes out ListenersKept,
 }

@@ -11,8 +11,13 @@ use std::{
 
 use chat::{
     app::{
-        agent::draft::DraftAudience, channel_messages::ChannelMessages, connect::Connector, delivery::Delivery,
-        maintenance::Maintenance, membership::Membership, presence::Presence,
+        agent::draft::DraftAudience,
+        channel_messages::ChannelMessages,
+        connect::Connector,
+        delivery::{Delivery, Reach},
+        maintenance::Maintenance,
+        membership::Membership,
+        presence::Presence,
     },
     memory::{Call, CallFault, Effect, Hook, MemoryStore, Reading, State},
     model::{
@@ -53,6 +58,9 @@ const LONG_WAIT: Duration = Duration::from_secs(2);
 /// Maximum number of sockets that one process pushes to; a larger audience is dispatched.
 pub(crate) const THRESHOLD: usize = 2;
 
+/// The same for stored messages, and the pace of a crowd.
+pub(crate) const REACH: Reach = Reach { threshold: THRESHOLD, rate: 200 };
+
 /// Hook that injects a process's faults into its calls of the stores.
 pub(crate) struct Process {
     world: Arc<World>,
@@ -72,6 +80,8 @@ pub(crate) struct Node {
     drafts: DraftAudience,
     /// Frames that the process pushed or dispatched.
     frames: Mutex<Vec<String>>,
+    /// Channel whose guests the process announces.
+    pub(crate) announces: Option<ChannelKey>,
 }
 
 impl Node {
@@ -86,8 +96,8 @@ impl Node {
         if world.time.one_in(4) {
             process.jump();
         }
-        let (store, drafts) = (world.store.through(process), DraftAudience::default());
-        Self { world: Arc::clone(world), store, drafts, frames: Mutex::default() }
+        let (store, drafts) = (world.store.through(process), DraftAudience::new(world.draft_pace));
+        Self { world: Arc::clone(world), store, drafts, frames: Mutex::default(), announces: None }
     }
 
     pub(crate) fn process(&self) -> &Process {
@@ -197,6 +207,9 @@ pub(crate) fn broken() -> StoreError {
 impl Process {
     async fn fate(&self, call: Call) -> CallFault {
         let time = &self.world.time;
+        if !self.world.throttle.accepts_call(time.now()) {
+            return CallFault::Fails;
+        }
         if matches!(call, Call::Append | Call::Revise | Call::React) && time.inject_fault(CALLS) {
             return CallFault::Conflicts;
         }
@@ -234,6 +247,9 @@ impl Hook for Process {
     }
 
     async fn after(&self, call: Call) -> bool {
+        if matches!(call, Call::Open | Call::Withdraw | Call::Close | Call::Subscribe | Call::Unsubscribe) {
+            self.world.subscribed.raise();
+        }
         // Runs at the instant of the call's effect. A caller that may see the channel at this instant could read the
         // same again.
         if !lock(&self.misread).is_empty() {
@@ -291,6 +307,9 @@ impl Clock for Node {
 impl SocketGateway for Node {
     async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
         let (time, frame) = (&self.world.time, &self.sent(frame));
+        if let Some(key) = &self.announces {
+            oracle::announces(&self.world, key, id, frame, false);
+        }
         let until = time.now() + i64::try_from(PUSH_DURATION.as_millis()).unwrap_or_default();
         time.turn().await;
         if time.inject_fault(40) {
@@ -307,6 +326,9 @@ impl SocketGateway for Node {
         self.gateway().await;
         if time.inject_fault(CALLS) || time.now() >= until {
             return Err(broken());
+        }
+        if !self.world.throttle.accepts_push(time.now()) {
+            return if self.world.has(Mutant::RefusalSwallowed) { Ok(Pushed::Delivered) } else { Err(broken()) };
         }
         let pushed = {
             let state = self.world.store.state();
@@ -328,6 +350,9 @@ impl SocketGateway for Node {
         self.world.tell(|| {
             format!("{} push to {id}: {pushed:?} {}", self.process().number, frame.get(..90).unwrap_or(frame))
         });
+        if let Some(key) = self.announces.as_ref().filter(|_| pushed == Pushed::Delivered) {
+            oracle::announces(&self.world, key, id, frame, true);
+        }
         self.world.pushed.raise();
         time.turn().await;
         if time.inject_fault(CALLS) { Err(broken()) } else { Ok(pushed) }
@@ -352,13 +377,14 @@ impl SocketGateway for Node {
 
 impl FanOut for Node {
     async fn dispatch(&self, batch: &PushBatch) -> Result<(), StoreError> {
-        self.call(|| {
+        let dispatched = self.call(|| {
             let frames = batch.frames.iter().map(|frame| self.sent(frame)).collect();
             if !self.world.has(Mutant::HandOverLost) {
                 (self.world.send_message)(&self.world, PushBatch { frames, ..batch.clone() });
             }
-        })
-        .await
+        });
+        let dispatched = dispatched.await;
+        if self.world.has(Mutant::ShardLost) { Ok(()) } else { dispatched }
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 };
 
 use chat::{
-    app::send::{SendCache, SendMessage, send},
+    app::{
+        rate_limit::SenderTokens,
+        send::{Rivals, SendCache, SendMessage, send},
+    },
     model::{
         channel::ChannelHead,
         error::ChatError,
@@ -17,7 +20,6 @@ use chat::{
         rev::Rev,
         seq::Seq,
         time::Timestamp,
-        token_bucket::Bucket,
     },
     ports::message_store::RecordKey,
 };
@@ -25,13 +27,14 @@ use chat::{
 use crate::{
     executor::lock,
     invocation::request,
+    mutant::Mutant,
     oracle::{Caller, outdated},
     tables::Accepted,
     world::{LOUNGE, MEMBER, PUBLIC, STRANGER, World, channel, user},
 };
 
-/// Rate limit of each user.
-const BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 3 };
+/// Messages of a busy sender from its first environment, and from its second.
+const BUSY: [u64; 2] = [16, 6];
 
 /// State that a process caches between invocations. It is lost when the process dies.
 #[derive(Default)]
@@ -39,7 +42,8 @@ pub(crate) struct Environment {
     head: Option<ChannelHead>,
     /// Number of the channel's last change, and the time when it was read.
     rev: Option<(Rev, Timestamp)>,
-    full_at: BTreeMap<UserId, Timestamp>,
+    rivals: Option<Rivals>,
+    tokens: BTreeMap<UserId, SenderTokens>,
 }
 
 pub(crate) type Shared = Arc<Mutex<Environment>>;
@@ -62,6 +66,23 @@ pub(crate) async fn insist_on(world: Arc<World>, who: &'static str, to: &'static
             world.time.spawn(again);
         }
         send_once(Arc::clone(&world), who, to, text, key, thread, Arc::clone(&cache)).await;
+    }
+}
+
+/// Sends messages as fast as they are accepted, from two environments of one function.
+pub(crate) fn hurry(world: &Arc<World>, who: &'static str, to: &'static str) {
+    for (environment, messages) in BUSY.into_iter().enumerate() {
+        let of_world = Arc::clone(world);
+        world.time.spawn(async move {
+            let cache = Shared::default();
+            for number in 0..messages {
+                let pause = Duration::from_millis(of_world.time.below(60));
+                of_world.time.sleep(pause).await;
+                let text = format!("{who} hurries {environment} {number}");
+                let key = of_world.time.one_in(2).then(|| text.replace(' ', "-"));
+                send_once(Arc::clone(&of_world), who, to, text, key, None, Arc::clone(&cache)).await;
+            }
+        });
     }
 }
 
@@ -88,9 +109,9 @@ pub(crate) fn send_once(
             let (of_text, of_key, of_memory, of_sender) =
                 (text.clone(), key.clone(), Arc::clone(&cache), sender.clone());
             let sent = request(&world, Caller::User(sender.clone()), |node| async move {
-                let environment = std::mem::take(&mut *lock(&of_memory));
-                let full_at = environment.full_at.get(&of_sender).copied();
-                let mut cache = SendCache { head: environment.head, rev: environment.rev, full_at };
+                let Environment { head, rev, rivals, mut tokens } = std::mem::take(&mut *lock(&of_memory));
+                let before = tokens.remove(&of_sender).unwrap_or_default();
+                let mut cache = SendCache { head, rev, rivals, tokens: before };
                 let record_key = of_key.and_then(|key| key.parse().ok());
                 let message = SendMessage {
                     channel_id: channel(to),
@@ -100,13 +121,13 @@ pub(crate) fn send_once(
                     agent: None,
                     record_key: record_key.map(|key| RecordKey::Request { sender_id: of_sender.clone(), key }),
                     incarnation: None,
-                    bucket: Some(BUCKET),
+                    bucket: Some(node.world.bucket()),
                     trace: None,
                 };
                 let sent = send(&node.store, &node, message, &mut cache).await;
-                let mut environment = Environment { head: cache.head, rev: cache.rev, full_at: environment.full_at };
-                environment.full_at.extend(cache.full_at.map(|full_at| (of_sender, full_at)));
-                *lock(&of_memory) = environment;
+                let is_kept = cache.tokens.held() < before.held() && node.world.has(Mutant::TokensKept);
+                tokens.insert(of_sender, if is_kept { before } else { cache.tokens });
+                *lock(&of_memory) = Environment { head: cache.head, rev: cache.rev, rivals: cache.rivals, tokens };
                 sent
             })
             .await

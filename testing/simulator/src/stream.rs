@@ -12,7 +12,7 @@ use chat::{
 
 use crate::{
     mutant::Mutant,
-    node::{Node, THRESHOLD},
+    node::{Node, REACH},
     oracle::{self, Caller},
     tables::QuestionKey,
     world::{PRIVATE, PUBLIC, World},
@@ -138,7 +138,7 @@ async fn invoke(world: Arc<World>, reader: Reader, batch: Vec<MessageEvent>) -> 
 async fn deliver(node: &Node, channel: &ChannelKey, events: Vec<(usize, MessageEvent)>) -> Option<usize> {
     let deliver = async |(), events: Vec<MessageEvent>| {
         node.take_frames();
-        let delivered = node.delivery().deliver(channel, &events, THRESHOLD).await;
+        let delivered = node.delivery().deliver(channel, &events, REACH).await;
         oracle::delivered(&node.world, channel, &events, &node.take_frames());
         (delivered.is_ok() || node.world.has(Mutant::FailureSwallowed)).then_some(())
     };

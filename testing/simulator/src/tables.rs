@@ -12,6 +12,7 @@ use chat::{
         incarnation::ChannelKey,
         rev::Rev,
         seq::Seq,
+        time::Timestamp,
         version_condition::VersionCondition,
     },
 };
@@ -46,6 +47,8 @@ pub(crate) struct Notes {
     pub(crate) accepted: Vec<Accepted>,
     /// Channel of every message so far.
     pub(crate) channels: BTreeMap<MessageId, ChannelKey>,
+    /// Times of all messages of users, by the clocks of the processes that sent them.
+    pub(crate) sent: BTreeMap<UserId, Vec<Timestamp>>,
     /// Edits that requests ask for, by their process.
     pub(crate) edits: BTreeMap<u64, AskedEdit>,
     /// Channels of reactions, by the `traceparent` of their requests. Their events hold no message.
@@ -71,6 +74,8 @@ pub(crate) struct Notes {
     /// Members whose open connections may lack the channel. The request that added them got no answer, and its
     /// repetition was refused.
     pub(crate) unfollowed: BTreeSet<(ChannelKey, UserId)>,
+    /// Sockets of a channel that were told that a user came, and not yet that the user has gone.
+    pub(crate) told: BTreeSet<(ChannelKey, ConnectionId, UserId)>,
     /// Number of model calls for a message.
     pub(crate) calls: BTreeMap<QuestionKey, u32>,
     /// Number of events that each require a further model call: a death, an error or a failure of the model after a
@@ -169,6 +174,8 @@ pub(crate) struct ClientView {
     pub(crate) shown: BTreeMap<ChannelId, Shown>,
     /// States of these messages.
     pub(crate) known: Arc<Mutex<Known>>,
+    /// Questions of which it shows a draft of the reply.
+    pub(crate) drafts: BTreeSet<(ChannelId, Seq)>,
     /// Channels of the client since its socket was opened.
     pub(crate) since_open: BTreeSet<ChannelKey>,
     /// Whether the connection has `auto_subscribe`.

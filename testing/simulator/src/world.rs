@@ -12,12 +12,14 @@ use chat::{
     memory::MemoryStore,
     model::{
         channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
+        draft::DraftPace,
         id::{ChannelId, UserId},
         incarnation::Incarnation,
         limits::CHANGE_DURATION,
         message::Role,
         seq::Seq,
         time::Timestamp,
+        token_bucket::Bucket,
     },
     ports::{clock::Clock, fan_out::PushBatch},
 };
@@ -26,6 +28,7 @@ use crate::{
     executor::{Signal, Time, lock},
     mutant::Mutant,
     tables::{QuestionKey, Tables},
+    throttle::Throttle,
 };
 
 /// The channel that all users may read. The agent replies in it.
@@ -34,6 +37,8 @@ pub(crate) const PUBLIC: &str = "public";
 pub(crate) const PRIVATE: &str = "private";
 /// The contended channel: it is deleted and recreated, made public and private, and its members come and go.
 pub(crate) const LOUNGE: &str = "lounge";
+/// The public channel whose guests are announced.
+pub(crate) const HALL: &str = "hall";
 /// Owner of all channels.
 pub(crate) const OWNER: &str = "alice";
 /// Member whose membership of the private channel ends in many schedules.
@@ -52,14 +57,25 @@ pub(crate) const USERS: [&str; 6] = [OWNER, MEMBER, READER, STRANGER, RIVAL, MOD
 /// Number of users of the crowd.
 pub(crate) const CROWD: u64 = 8;
 
+/// Rate limit of each user, from which an environment takes one token at a time.
+const BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 3 };
+/// Rate limit of each user in schedules with a busy sender, from which an environment takes handfuls.
+const WIDE_BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 12 };
+
 /// One in so many schedules has invitations.
 const INVITES: u64 = 8;
 /// One in so many schedules has two edits of one message at a time.
 const ANNOTATES: u64 = 16;
 /// One in so many schedules has messages in threads.
 const THREADS: u64 = 8;
+/// One in so many schedules has a busy sender.
+const BUSY: u64 = 16;
 /// One in so many schedules stores records of changes for [`SHORT_DURATION`] only.
 const EXPIRES: u64 = 8;
+/// One in so many schedules has guests in the hall.
+const HALLS: u64 = 8;
+/// Two in so many schedules have another pace of drafts.
+const PACES: u64 = 16;
 /// Time for which some schedules store records of changes. Clients that were away longer load the history again.
 const SHORT_DURATION: Duration = Duration::from_secs(2);
 
@@ -95,8 +111,18 @@ pub(crate) struct World {
     pub(crate) annotates: bool,
     /// Whether senders also reply in threads.
     pub(crate) threads: bool,
+    /// Whether a user sends as fast as the rate limit allows, from two environments.
+    pub(crate) busy: bool,
     /// Time for which records of changes are stored.
     pub(crate) change_duration: Duration,
+    /// Quotas of some schedules.
+    pub(crate) throttle: Throttle,
+    /// Whether guests come to the hall and go, and are announced there.
+    pub(crate) hall: bool,
+    /// Raised when subscriptions may have changed.
+    pub(crate) subscribed: Signal,
+    /// Pace of drafts. In some schedules few sockets are a crowd.
+    pub(crate) draft_pace: DraftPace,
     /// Whether the model continues a reply from its prefix.
     pub(crate) continues: bool,
     /// Number of words of a reply of a model that continues replies.
@@ -164,7 +190,16 @@ impl World {
             invites: seed.is_multiple_of(INVITES),
             annotates: seed % ANNOTATES == 9,
             threads: seed % THREADS == 5,
+            busy: seed % BUSY == 7,
             change_duration: if seed % EXPIRES == 3 { SHORT_DURATION } else { CHANGE_DURATION },
+            throttle: Throttle::new(seed, START),
+            hall: seed % HALLS == 6,
+            subscribed: Signal::default(),
+            draft_pace: match seed % PACES {
+                6 => DraftPace { pushes_per_second: 1, listeners: 100 },
+                11 => DraftPace { pushes_per_second: 1_000, listeners: 1 },
+                _ => DraftPace::default(),
+            },
             continues: seed % 4 < 2,
             words: 2 + seed % 5,
             processes: AtomicU64::new(0),
@@ -173,6 +208,9 @@ impl World {
         let pair = [(OWNER, MemberRole::Owner), (MEMBER, MemberRole::Member)];
         world.make_channel(PUBLIC, Visibility::Public, AgentMode::Always, &pair);
         world.make_channel(PRIVATE, Visibility::Private, AgentMode::Off, &pair);
+        if world.hall {
+            world.make_channel(HALL, Visibility::Public, AgentMode::Off, &[]);
+        }
         world
     }
 
@@ -220,6 +258,11 @@ impl World {
     pub(crate) fn whole_reply(&self) -> String {
         let words: Vec<String> = (1..=self.words).map(|number| format!("wörd{number} ")).collect();
         words.concat()
+    }
+
+    /// Returns the rate limit of each user.
+    pub(crate) fn bucket(&self) -> Bucket {
+        if self.busy { WIDE_BUCKET } else { BUCKET }
     }
 
     pub(crate) fn has(&self, mutant: Mutant) -> bool {

@@ -12,7 +12,7 @@ use crate::{
     promises,
     report::Report,
     stats::{Sample, Summary, rate, real},
-    system::{BARE, FLOOR, SERVERLESS_OFFLINE, SWITCHBOARD, System},
+    system::{BARE, FLOOR, Quotas, SERVERLESS_OFFLINE, SWITCHBOARD, System},
     table::{Table, short},
 };
 
@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// Numbers of listening sockets
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 1000])]
     sockets: Vec<usize>,
+    /// Numbers of senders of the hot channel, which has one socket and only Switchboard
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64])]
+    hot: Vec<usize>,
     /// Duration of sending in each round, in seconds
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
@@ -50,6 +53,8 @@ pub(crate) struct Options {
     /// Folder of built binaries, to use instead of building them
     #[arg(long)]
     bin_dir: Option<PathBuf>,
+    #[command(flatten)]
+    quotas: Quotas,
 }
 
 /// One system under one load.
@@ -78,13 +83,31 @@ struct Cell {
     of_floor: Option<f64>,
 }
 
+/// One channel with several senders.
+#[derive(Debug, Serialize)]
+struct Hot {
+    #[serde(flatten)]
+    cell: Cell,
+    /// Messages per second, as a multiple of the first number of senders.
+    times_first: f64,
+    /// `POST` p99, as a multiple of its p50.
+    p99_of_p50: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Lists {
+    rows: Vec<Cell>,
+    hot_channel: Vec<Hot>,
+}
+
 pub(crate) async fn run(mut options: Options) -> Result<Report> {
     if options.quick {
         (options.senders, options.sockets) = (vec![1], vec![10]);
+        options.hot = vec![1, 16];
         (options.seconds, options.rounds) = (options.seconds.min(3.0), 1);
     }
     let duration = Duration::try_from_secs_f64(options.seconds)?;
-    let mut systems = vec![System::switchboard(options.bin_dir.as_deref(), &[]).await?];
+    let mut systems = vec![System::switchboard(options.bin_dir.as_deref(), &[], &options.quotas).await?];
     if !options.alone {
         systems.push(System::floor().await?);
     }
@@ -99,17 +122,54 @@ pub(crate) async fn run(mut options: Options) -> Result<Report> {
     let mut cells = Vec::new();
     for &sockets in &options.sockets {
         for &senders in &options.senders {
-            cells.extend(compare(&systems, senders, sockets, options.rounds, duration).await?);
+            cells.extend(compare(&systems, "bench", (senders, sockets), options.rounds, duration).await?);
         }
     }
-    Report::new("end-to-end", table(&cells), &cells)
+    let hot_channel = hot(&systems, &options.hot, options.rounds, duration).await?;
+    let text = format!("{}\n{}", table(&cells), hot_table(&hot_channel));
+    Report::with("end-to-end", text, &Lists { rows: cells, hot_channel })
 }
 
-/// Measures all systems under one load, in turns: while one is measured, the others are stopped.
+/// Measures Switchboard alone, with several senders of one channel.
+async fn hot(all: &[System], crowds: &[usize], rounds: usize, duration: Duration) -> Result<Vec<Hot>> {
+    let (ours, others) = all.split_at(1);
+    for other in others {
+        other.set_running(false)?;
+    }
+    let mut hot: Vec<Hot> = Vec::new();
+    for &senders in crowds {
+        for cell in compare(ours, "hot", (senders, 1), rounds, duration).await? {
+            let first = hot.first().map_or(cell.rate, |first| first.cell.rate);
+            let (times_first, p99_of_p50) = (cell.rate / first, cell.post_ms.p99 / cell.post_ms.p50);
+            hot.push(Hot { cell, times_first, p99_of_p50 });
+        }
+    }
+    Ok(hot)
+}
+
+fn hot_table(hot: &[Hot]) -> String {
+    let mut table =
+        Table::new(&["hot channel", "messages/s", "× first", "POST p50 ms", "POST p99 ms", "p99 / p50", "refused"]);
+    for Hot { cell, times_first, p99_of_p50 } in hot {
+        table.row([
+            format!("{} senders", cell.senders),
+            short(cell.rate),
+            short(*times_first),
+            short(cell.post_ms.p50),
+            short(cell.post_ms.p99),
+            short(*p99_of_p50),
+            cell.failures.to_string(),
+        ]);
+    }
+    table.text()
+}
+
+/// Measures all systems under one load, in turns: while one is measured, the others are stopped. `name` begins the names
+/// of the channels.
 async fn compare(
     all: &[System],
-    senders: usize,
-    sockets: usize,
+    name: &str,
+    (senders, sockets): (usize, usize),
     rounds: usize,
     duration: Duration,
 ) -> Result<Vec<Cell>> {
@@ -123,7 +183,7 @@ async fn compare(
             for one in all {
                 one.set_running(one.name == system.name)?;
             }
-            let channel = format!("bench-{senders}-{sockets}-{round}");
+            let channel = format!("{name}-{senders}-{sockets}-{round}");
             let warming = Audience::gather(system, &format!("{channel}-warm-up"), sockets).await?;
             warming.run(senders, WARM_UP.min(duration)).await?;
             runs.push(Audience::gather(system, &channel, sockets).await?.run(senders, duration).await?);

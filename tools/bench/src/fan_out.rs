@@ -21,7 +21,7 @@ use crate::{
     program::raise_file_limit,
     report::Report,
     stats::{Sample, Summary, real},
-    system::System,
+    system::{Quotas, System},
     table::{Table, short},
 };
 
@@ -41,6 +41,9 @@ const SIGNED: &str =
 /// Turns presence off, whose frames would be pushed too.
 const NO_PRESENCE: &str = "PresenceSubscriptions=1";
 
+/// Turns the pace of a crowd off: both methods are measured without the quota of an account.
+const NO_PACE: &str = "DeliveryRate=1000000";
+
 /// Options of `fan-out`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -59,6 +62,8 @@ pub(crate) struct Options {
     /// Folder of built binaries, to use instead of building them
     #[arg(long)]
     bin_dir: Option<PathBuf>,
+    #[command(flatten)]
+    quotas: Quotas,
 }
 
 /// One method with one audience.
@@ -90,12 +95,12 @@ pub(crate) async fn run(mut options: Options) -> Result<Report> {
             format!("{most} sockets do not fit in {files} open files: raise the hard limit (ulimit -Hn)").into()
         );
     }
-    let mut parameters: Vec<&str> = vec![NO_PRESENCE];
+    let mut parameters: Vec<&str> = vec![NO_PRESENCE, NO_PACE];
     parameters.extend(options.parameters.iter().map(String::as_str));
     let mut cells = Vec::new();
     for &sockets in &options.sockets {
         // A new system for each size, so that the previous sockets do not interfere.
-        let system = System::switchboard(options.bin_dir.as_deref(), &parameters).await?;
+        let system = System::switchboard(options.bin_dir.as_deref(), &parameters, &options.quotas).await?;
         cells.extend(measure(&system, sockets, options.messages).await?);
     }
     Report::new("fan-out", table(&cells), &cells)

@@ -20,7 +20,7 @@ use crate::{
     overhead::{Function, Harness, SocketEvents, connect, events, newest, socket, worked},
     report::Report,
     stats::{Sample, Summary, microseconds, rate, real},
-    system::System,
+    system::{Quotas, System},
     table::{Table, short},
 };
 
@@ -33,7 +33,7 @@ const BATCHES: usize = 4;
 /// Number of unmeasured operations before the measurement.
 const WARM_UP: usize = 20;
 
-type Item = HashMap<String, AttributeValue>;
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// Options of `growth`.
 #[derive(Debug, Args)]
@@ -53,6 +53,8 @@ pub(crate) struct Options {
     /// Folder of built binaries, to use instead of building them
     #[arg(long)]
     bin_dir: Option<PathBuf>,
+    #[command(flatten)]
+    quotas: Quotas,
 }
 
 /// One operation at one size.
@@ -106,7 +108,8 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
     let history = histories_of(&harness, &client, &histories, operations).await?;
     let subscriptions = audiences_of(&harness, &client, &audiences, operations).await?;
     drop(harness);
-    let hot_channel = crowds_of(options.bin_dir, &crowds, Duration::try_from_secs_f64(seconds)?).await?;
+    let hot_channel =
+        crowds_of(options.bin_dir, &crowds, Duration::try_from_secs_f64(seconds)?, &options.quotas).await?;
     let lists = Lists { history, subscriptions, hot_channel };
     Report::with("growth", table(&lists), &lists)
 }
@@ -192,8 +195,8 @@ fn connect_event(life: &SocketEvents, number: usize) -> Bytes {
 }
 
 /// Measures one channel with a growing number of senders, through the whole local run.
-async fn crowds_of(folder: Option<PathBuf>, crowds: &[usize], duration: Duration) -> Result<Vec<Hot>> {
-    let system = System::switchboard(folder.as_deref(), &[]).await?;
+async fn crowds_of(folder: Option<PathBuf>, crowds: &[usize], duration: Duration, quotas: &Quotas) -> Result<Vec<Hot>> {
+    let system = System::switchboard(folder.as_deref(), &[], quotas).await?;
     let mut hot = Vec::new();
     for &senders in crowds {
         eprintln!("{senders} senders");
@@ -255,7 +258,7 @@ fn compare(costs: &mut [Cost], each: &[&str]) {
 }
 
 /// Returns the channel key.
-async fn key_of(client: &Client, channel: &str) -> Result<String> {
+pub(crate) async fn key_of(client: &Client, channel: &str) -> Result<String> {
     let text = |value: &str| AttributeValue::S(value.to_owned());
     let get = client.get_item().table_name("chat_channels").key("channel_id", text(channel)).key("sk", text("meta"));
     let meta = get.send().await?.item.ok_or("the channel is not there")?;
@@ -308,7 +311,7 @@ async fn write_audience(client: &Client, channel: &str, size: usize) -> Result<(
     write(client, "chat_connections", copies).await
 }
 
-async fn write(client: &Client, table: &str, items: impl Iterator<Item = Item>) -> Result<()> {
+pub(crate) async fn write(client: &Client, table: &str, items: impl Iterator<Item = Item>) -> Result<()> {
     futures::stream::iter(items)
         .chunks(BATCH)
         .map(async |items| {

@@ -5,10 +5,13 @@
 //! cargo bench-fan-out
 //! cargo bench-overhead
 //! cargo bench-growth
+//! cargo bench-push
+//! cargo bench-crowd
 //! ```
 //!
 //! `docs/reports/performance.md` describes their methods and results.
 
+mod crowd;
 mod end_to_end;
 mod fan_out;
 mod growth;
@@ -16,6 +19,7 @@ mod load;
 mod overhead;
 mod program;
 mod promises;
+mod push;
 mod report;
 mod serve;
 mod stats;
@@ -50,6 +54,10 @@ enum Command {
     Overhead(overhead::Options),
     /// Cost of operations as channels grow
     Growth(growth::Options),
+    /// Processor time of one push, against the SDK's client
+    Push(push::Options),
+    /// One message to a crowd of simulated sockets, with requests beside it
+    Crowd(crowd::Options),
     /// Runs a server that a benchmark needs
     #[command(hide = true)]
     Serve(Serve),
@@ -66,6 +74,7 @@ struct Serve {
 enum Server {
     Floor,
     Dynamodb,
+    Sink,
 }
 
 fn main() -> ExitCode {
@@ -102,8 +111,11 @@ async fn run(cli: Cli) -> Result<()> {
         Command::FanOut(options) => fan_out::run(options).await?,
         Command::Overhead(options) => overhead::run(options).await?,
         Command::Growth(options) => growth::run(options).await?,
+        Command::Push(options) => push::run(options).await?,
+        Command::Crowd(options) => crowd::run(options).await?,
         Command::Serve(Serve { kind: Server::Floor, ready_file }) => return serve::floor(&ready_file).await,
         Command::Serve(Serve { kind: Server::Dynamodb, ready_file }) => return serve::dynamodb(&ready_file).await,
+        Command::Serve(Serve { kind: Server::Sink, ready_file }) => return serve::sink(&ready_file).await,
     };
     report.publish(cli.json.as_deref())
 }

@@ -33,6 +33,11 @@ impl Program {
         Ok(Self { child: child.map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))? })
     }
 
+    /// Returns the id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Stops the process (SIGSTOP) or lets it continue. Its own children are not affected.
     pub(crate) fn set_running(&self, is_running: bool) -> Result<()> {
         let signal = if is_running { Signal::CONT } else { Signal::STOP };

@@ -1,4 +1,5 @@
-//! Servers that the benchmarks start as separate programs: the floor, and the tables of serverless-offline.
+//! Servers that the benchmarks start as separate programs: the floor, the tables of serverless-offline,
+//! and the server of `push`.
 
 use std::{
     collections::HashMap,
@@ -9,6 +10,7 @@ use std::{
 
 use axum::{
     Json, Router,
+    body::Bytes,
     extract::{
         Path as Segment, Query, State, WebSocketUpgrade,
         ws::{Message, Utf8Bytes, WebSocket},
@@ -85,6 +87,15 @@ async fn push(mut socket: WebSocket, mut frames: mpsc::Receiver<Utf8Bytes>) {
             heard = socket.next() => if !matches!(heard, Some(Ok(_))) { return },
         }
     }
+}
+
+/// Responds to each request with an empty `200`, after it has read the body.
+pub(crate) async fn sink(ready: &Path) -> Result<()> {
+    let router = Router::new().fallback(async |_: Bytes| StatusCode::OK);
+    let (listener, address) = listen_anywhere().await?;
+    tell_address(ready, address)?;
+    let listener = listener.tap_io(|socket| _ = socket.set_nodelay(true));
+    Ok(axum::serve(listener, router).await?)
 }
 
 /// Serves DynamoDB with the tables of `serverless-offline/serverless.yml`, in the engine that the local run uses.

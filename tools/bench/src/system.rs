@@ -49,6 +49,25 @@ const SENDERS: usize = 100;
 /// KB that takes processor time from the measured system.
 const READ_BUFFER: usize = 8 * 1024;
 
+/// Quotas of Switchboard's local run.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Quotas {
+    /// Profile of quotas that Switchboard's local run enforces, such as aws
+    #[arg(long, value_name = "PROFILE")]
+    quotas: Option<String>,
+    /// Quota that it enforces, such as concurrency=10; repeatable
+    #[arg(long = "quota", value_name = "NAME=VALUE")]
+    single_quotas: Vec<String>,
+}
+
+impl Quotas {
+    /// Returns the options of the local run.
+    fn arguments(&self) -> Vec<&str> {
+        let profile = self.quotas.iter().flat_map(|profile| ["--quotas", profile]);
+        profile.chain(self.single_quotas.iter().flat_map(|quota| ["--quota", quota])).collect()
+    }
+}
+
 /// A running system. It ends when this value is dropped.
 pub(crate) struct System {
     pub(crate) name: &'static str,
@@ -59,6 +78,8 @@ pub(crate) struct System {
     websocket: String,
     /// URL before `/@connections/…`.
     pub(crate) management: String,
+    /// URL of the tables; empty if the system has none.
+    pub(crate) dynamodb: String,
     /// Tokens of the senders; empty if the system checks none.
     tokens: Vec<String>,
     programs: Vec<Program>,
@@ -76,6 +97,7 @@ impl System {
             messages: api(&format!("http://{address}"), usize::MAX)?,
             websocket: format!("ws://{address}"),
             management: String::new(),
+            dynamodb: String::new(),
             tokens: Vec::new(),
             programs: vec![program],
             _files: files,
@@ -83,7 +105,17 @@ impl System {
     }
 
     /// Starts Switchboard's local run from binaries in `folder`, or builds them, with parameters of the template.
-    pub(crate) async fn switchboard(folder: Option<&Path>, parameters: &[&str]) -> Result<Self> {
+    pub(crate) async fn switchboard(folder: Option<&Path>, parameters: &[&str], quotas: &Quotas) -> Result<Self> {
+        Self::local(folder, parameters, &workspace()?.join("infra/backend.yaml"), &quotas.arguments()).await
+    }
+
+    /// Starts the local run of a template, with further options of it.
+    pub(crate) async fn local(
+        folder: Option<&Path>,
+        parameters: &[&str],
+        template: &Path,
+        further: &[&str],
+    ) -> Result<Self> {
         let binaries = built(folder, &["local"]).await?;
         let files = tempfile::tempdir()?;
         let ready = files.path().join("ready.json");
@@ -96,7 +128,8 @@ impl System {
             .arg("--bin-dir")
             .arg(runner.parent().ok_or("no folder")?)
             .arg("--template")
-            .arg(workspace()?.join("infra/backend.yaml"));
+            .arg(template)
+            .args(further);
         // A secret that `mint` knows. Everything else is as in `cargo local`, with logs, metrics and traces.
         command.arg("--parameter").arg(format!("JwtHs256Secret={}", token::DEVELOPMENT_SECRET));
         for limit in ["SendRate", "SendBurst"] {
@@ -115,6 +148,7 @@ impl System {
             messages: api(&address("rest"), usize::MAX)?,
             websocket: address("websocket"),
             management: address("management"),
+            dynamodb: address("dynamodb"),
             tokens: tokens()?,
             programs: vec![program],
             _files: files,
@@ -172,6 +206,7 @@ impl System {
             messages: api(&format!("http://127.0.0.1:{http}{path}"), usize::MAX)?,
             websocket: format!("ws://127.0.0.1:{websocket}"),
             management: format!("http://127.0.0.1:{websocket}"),
+            dynamodb: String::new(),
             tokens: tokens()?,
             programs: vec![program, dynamodb],
             _files: files,
@@ -227,6 +262,23 @@ impl System {
         Ok(self.messages.with_token(token).ask(Method::POST, &path, &headers, Some(&body)).await?)
     }
 
+    /// Returns the `number`th request to a channel and its status: by turns a message is sent and the newest are read.
+    pub(crate) fn beside(&self, channel: &str, number: usize) -> impl Future<Output = Result<u16>> + Send + use<> {
+        let api = self.messages.with_token(self.token(number));
+        let path = format!("/channels/{channel}/messages");
+        async move {
+            let body = json!({ "content": "Shall we meet at the station at half past six?" }).to_string();
+            let (method, body) =
+                if number.is_multiple_of(2) { (Method::GET, None) } else { (Method::POST, Some(body)) };
+            Ok(api.ask(method, &path, &[], body.as_deref()).await?.status.as_u16())
+        }
+    }
+
+    /// Returns the id of the first process of the system.
+    pub(crate) fn process(&self) -> u32 {
+        self.programs.first().map_or(0, Program::id)
+    }
+
     /// Returns the token of the `number`th sender; empty if the system checks none.
     pub(crate) fn token(&self, number: usize) -> &str {
         self.tokens.get(number % SENDERS).map_or("", String::as_str)
@@ -264,7 +316,7 @@ fn api(url: &str, connections: usize) -> Result<Api> {
 }
 
 /// Starts this program as a server of the given kind.
-async fn serve(kind: &str, files: &Path) -> Result<(Program, String)> {
+pub(crate) async fn serve(kind: &str, files: &Path) -> Result<(Program, String)> {
     let ready = files.join(format!("{kind}.ready"));
     let file = ready.to_str().ok_or("a path that is text")?;
     let mut program = Program::start(&mut own(&["serve", kind, "--ready-file", file])?)?;

@@ -97,14 +97,14 @@ pub async fn build(workspace: &Path, names: &BTreeSet<String>) -> Result<BTreeMa
 }
 
 /// Returns the options of Cargo that select the profile of this program, by the folder that Cargo put it in. Test programs
-/// are in a folder of their own below.
+/// are in `deps` below that folder.
 #[must_use]
 pub fn profile() -> Vec<String> {
     let own = env::current_exe().unwrap_or_default();
-    let mut folders = own.ancestors().skip(1).take(2).filter_map(Path::file_name).filter_map(OsStr::to_str);
-    match folders.find(|folder| ["release", "lambda"].contains(folder)) {
-        Some(profile) => vec!["--profile".to_owned(), profile.to_owned()],
-        None => Vec::new(),
+    let folder = own.parent().and_then(|folder| folder.ancestors().find(|folder| !folder.ends_with("deps")));
+    match folder.and_then(Path::file_name).and_then(OsStr::to_str) {
+        Some(profile @ ("release" | "lambda")) => vec!["--profile".to_owned(), profile.to_owned()],
+        _ => Vec::new(),
     }
 }
 

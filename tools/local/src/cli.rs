@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
 
 use crate::{runs::Wanted, token};
-use emulator::doors::Origin;
+use emulator::{doors::Origin, quotas::Limits};
 
 /// Default directory of the data.
 const DATA_DIR: &str = ".local";
@@ -132,6 +133,12 @@ pub struct RunOptions {
     /// Parameter of the template, such as SendRate=5; may be repeated
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     pub parameters: Vec<(String, String)>,
+    /// Profile of quotas that the run enforces: those of an AWS account
+    #[arg(long, value_name = "PROFILE", value_parser = ["aws"])]
+    pub quotas: Option<String>,
+    /// Quota that the run enforces, alone or instead of the profile's, such as account-rate=10000; may be repeated
+    #[arg(long = "quota", value_name = "NAME=VALUE", value_parser = quota)]
+    pub single_quotas: Vec<(String, NonZeroU32)>,
     /// Log level of the run and of its functions: error, warn, info, debug, trace, or a filter
     #[arg(long, default_value = "warn")]
     pub log_level: String,
@@ -141,6 +148,27 @@ pub struct RunOptions {
 fn parameter(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+impl RunOptions {
+    /// Returns the limits of the profile, with the single ones instead of its own.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let mut limits = if self.quotas.is_some() { Limits::AWS } else { Limits::default() };
+        for (name, value) in &self.single_quotas {
+            // The command line has checked the names.
+            let _ = limits.set(name, *value);
+        }
+        limits
+    }
+}
+
+/// Parses the name and the value of a quota.
+fn quota(text: &str) -> Result<(String, NonZeroU32), String> {
+    let (name, value) = parameter(text)?;
+    let value = value.parse::<NonZeroU32>().map_err(|_| format!("{value} is no number of at least 1"))?;
+    Limits::default().set(&name, value).map_err(|error| error.to_string())?;
+    Ok((name, value))
 }
 
 /// Parses a duration that is not negative.
@@ -200,6 +228,24 @@ mod tests {
         }
         assert!(parse(&[&model[..], &["yes"]].concat()).is_err());
         assert!(parse(&["--model-continuation", "assistant"]).is_err());
+    }
+
+    #[test]
+    fn quotas_are_those_of_a_profile_and_single_ones() {
+        let limits =
+            |options: &[&str]| Cli::try_parse_from([&["local"][..], options].concat()).map(|cli| cli.run.limits());
+        assert_eq!(limits(&[]).unwrap(), Limits::default());
+        assert_eq!(limits(&["--quotas", "aws"]).unwrap(), Limits::AWS);
+        let concurrency = NonZeroU32::new(10);
+        assert_eq!(
+            limits(&["--quota", "concurrency=10", "--quotas", "aws"]).unwrap(),
+            Limits { concurrency, ..Limits::AWS }
+        );
+        assert_eq!(limits(&["--quota", "concurrency=10"]).unwrap(), Limits { concurrency, ..Limits::default() });
+        for wrong in [["--quotas", "azure"], ["--quota", "rate=1"], ["--quota", "connects=0"], ["--quota", "connects"]]
+        {
+            assert!(limits(&wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -39,42 +39,53 @@ pub(crate) fn delete(key: Item) -> Result<WriteRequest, StoreError> {
     Ok(WriteRequest::builder().delete_request(delete).build())
 }
 
-/// Writes all items in batches, in their order. Retries unprocessed items, up to [`ATTEMPTS`] attempts per batch.
+/// Writes all items, in batches side by side. Retries unprocessed items, up to [`ATTEMPTS`] attempts per batch. Returns
+/// after all batches, even if one of them fails.
 pub(crate) async fn write(client: &Client, table: &str, requests: Vec<WriteRequest>) -> Result<(), StoreError> {
     write_within(client, table, requests, &Budget::default()).await
 }
 
-/// Writes like [`write`], within a bound of write units.
+/// Writes like [`write`], within a bound of write units. Bounded batches follow one another.
 pub(crate) async fn write_within(
     client: &Client,
     table: &str,
     requests: Vec<WriteRequest>,
     budget: &Budget,
 ) -> Result<(), StoreError> {
-    let counted = budget.is_bounded().then_some(ReturnConsumedCapacity::Total);
-    for chunk in requests.chunks(ITEMS) {
-        let mut waiting = chunk.to_vec();
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                SystemClock.sleep(BACKOFF.delay(&SystemClock, attempt - 1)).await;
-            }
-            budget.wait(&SystemClock).await;
-            let call = client.batch_write_item().request_items(table, waiting);
-            let call = call.set_return_consumed_capacity(counted.clone());
-            let written = call.send().await.map_err(|error| sdk_error(OPERATION, error))?;
-            let units = written.consumed_capacity.iter().flatten().filter_map(|capacity| capacity.capacity_units);
-            budget.take(&SystemClock, units.sum());
-            waiting = written.unprocessed_items.unwrap_or_default().remove(table).unwrap_or_default();
-            if waiting.is_empty() {
-                break;
-            }
-        }
-        if !waiting.is_empty() {
-            let source = "the table is too busy to write all items".into();
-            return Err(StoreError { operation: OPERATION, retryable: true, source });
-        }
+    let batches = requests.chunks(ITEMS).map(|chunk| write_batch(client, table, chunk.to_vec(), budget));
+    if !budget.is_bounded() {
+        return futures::future::join_all(batches).await.into_iter().collect();
+    }
+    for batch in batches {
+        batch.await?;
     }
     Ok(())
+}
+
+async fn write_batch(
+    client: &Client,
+    table: &str,
+    mut waiting: Vec<WriteRequest>,
+    budget: &Budget,
+) -> Result<(), StoreError> {
+    let counted = budget.is_bounded().then_some(ReturnConsumedCapacity::Total);
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            SystemClock.sleep(BACKOFF.delay(&SystemClock, attempt - 1)).await;
+        }
+        budget.wait(&SystemClock).await;
+        let call = client.batch_write_item().request_items(table, waiting);
+        let call = call.set_return_consumed_capacity(counted.clone());
+        let written = call.send().await.map_err(|error| sdk_error(OPERATION, error))?;
+        let units = written.consumed_capacity.iter().flatten().filter_map(|capacity| capacity.capacity_units);
+        budget.take(&SystemClock, units.sum());
+        waiting = written.unprocessed_items.unwrap_or_default().remove(table).unwrap_or_default();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+    }
+    let source = "the table is too busy to write all items".into();
+    Err(StoreError { operation: OPERATION, retryable: true, source })
 }
 
 /// Returns up to 100 items by their keys, in any order ("`BatchGetItem`" in the DynamoDB API reference). Leaves out

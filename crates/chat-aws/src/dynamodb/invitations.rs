@@ -192,7 +192,7 @@ impl InvitationStore for DynamoChannels {
             listed.truncate(kept.unwrap_or(listed.len()));
         }
         let next_after = listed.last().filter(|_| more).map(|key| key.channel_id.clone());
-        let found = self.channels(listed.iter()).await?;
+        let found = self.channels(listed.iter().map(|key| &key.channel_id)).await?;
         let wanted = listed.iter().map(|key| self.keys.invitation(key, user)).collect();
         let mut invitations = Vec::new();
         for item in self.batch_get(wanted).await? {

@@ -9,7 +9,8 @@ use chat::model::{channel::Channel, error::StoreError, id::ChannelId, incarnatio
 
 use crate::dynamodb::{
     batch::{self, BATCH_GET},
-    item::{Item, attribute, n, number, read, text},
+    instructions::read_channel,
+    item::{Item, attribute, n, number, text},
     keys::Keys,
     transaction::{OPERATION, Write},
 };
@@ -30,7 +31,7 @@ pub(crate) async fn channel_with_rev(
     let (metas, lasts): (Vec<Item>, Vec<Item>) =
         found.into_iter().partition(|item| item.get("channel_id") == meta.get("channel_id"));
     let Some(item) = metas.into_iter().next() else { return Ok(None) };
-    let channel: Channel = read(BATCH_GET, keys.plain(item))?;
+    let channel = read_channel(BATCH_GET, keys, item)?;
     let rev = last_rev(lasts.first(), channel.incarnation);
     Ok(Some((channel, rev)))
 }

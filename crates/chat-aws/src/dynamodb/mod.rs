@@ -9,11 +9,13 @@ pub mod tenants;
 pub mod transfer;
 pub mod user_items;
 
+mod attributes;
 mod authority;
 mod batch;
 mod drafts;
 mod expiry;
 mod gate;
+mod instructions;
 mod invitations;
 mod item;
 pub(crate) mod keys;

@@ -67,7 +67,7 @@ impl PendingEnds for DynamoChannels {
         let mut values = Item::from([(":until".to_owned(), n(pending.lease_until.as_millis()))]);
         let update = match &pending.after {
             Some(after) => {
-                values.insert(":after".to_owned(), s(after.as_str()));
+                values.insert(":after".to_owned(), s(after.to_string()));
                 "SET lease_until = :until, #after = :after"
             }
             None => "SET lease_until = :until REMOVE #after",

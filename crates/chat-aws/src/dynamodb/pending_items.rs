@@ -2,7 +2,8 @@
 
 use chat::model::{
     error::StoreError,
-    id::{ConnectionId, TenantId},
+    id::TenantId,
+    parts::AudienceCursor,
     pending_end::{EndCause, PendingEnd},
     time::Timestamp,
 };
@@ -23,7 +24,7 @@ struct PendingItem {
     #[serde(flatten)]
     cause: EndCause,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    after: Option<ConnectionId>,
+    after: Option<AudienceCursor>,
     /// Milliseconds since the Unix epoch.
     lease_until: i64,
 }

@@ -1,22 +1,23 @@
 //! Fan-out: asynchronous invocations of `SendMessageFunction`.
 
 use aws_config::SdkConfig;
-use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
+use aws_sdk_lambda::{primitives::Blob, types::InvocationType};
 use chat::{
     model::{error::StoreError, id::TenantId, trace::TraceContext},
     ports::fan_out::{FanOut, PushBatch},
 };
 use serde::{Deserialize, Serialize};
 
+use super::LazyClient;
 use crate::{
-    sdk::{decode_error, lambda, sdk_error},
+    sdk::{decode_error, sdk_error},
     trace,
 };
 
 /// Dispatches push batches to a function.
 #[derive(Debug, Clone)]
 pub struct LambdaFanOut {
-    client: Client,
+    client: LazyClient,
     function: String,
     tenant: Option<TenantId>,
 }
@@ -39,7 +40,7 @@ impl LambdaFanOut {
     /// Creates a client that dispatches to `function`, a name or an ARN.
     #[must_use]
     pub fn new(config: &SdkConfig, function: impl Into<String>) -> Self {
-        Self { client: lambda(config), function: function.into(), tenant: None }
+        Self { client: LazyClient::new(config), function: function.into(), tenant: None }
     }
 
     /// Returns a client for one tenant.
@@ -56,6 +57,7 @@ impl FanOut for LambdaFanOut {
         let payload = TenantPushBatch { tenant, trace: trace::current(), batch };
         let payload = serde_json::to_vec(&payload).map_err(|error| decode_error(OPERATION, error))?;
         self.client
+            .get()
             .invoke()
             .function_name(&self.function)
             .invocation_type(InvocationType::Event)

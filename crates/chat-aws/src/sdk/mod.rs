@@ -6,8 +6,8 @@ mod spans;
 use std::{ops::Deref, time::Duration};
 
 use aws_config::{
-    BehaviorVersion, ConfigLoader, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig,
-    timeout::TimeoutConfig,
+    BehaviorVersion, ConfigLoader, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
+    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::{
@@ -52,7 +52,11 @@ impl Sdk {
 
 /// Reads region, credentials and endpoints from the environment.
 pub async fn config() -> Sdk {
-    load(aws_config::defaults(BehaviorVersion::latest())).await
+    let defaults = aws_config::defaults(BehaviorVersion::latest());
+    if has_credentials() {
+        return load(defaults.credentials_provider(EnvironmentVariableCredentialsProvider::new())).await;
+    }
+    load(defaults).await
 }
 
 /// Returns the configuration of a program that names its region and its credentials, such as those of a local run.
@@ -71,6 +75,15 @@ async fn load(defaults: ConfigLoader) -> Sdk {
         http.prepare_tls(&connector_settings());
     }
     Sdk { config: defaults.timeout_config(timeouts).http_client(http.clone()).load().await, http }
+}
+
+/// Returns whether the environment has credentials, as Lambda's has ("Defined runtime environment variables" in the
+/// Lambda developer guide). The SDK's chain would use them too, after it has set up its other four sources: profiles, web
+/// identity, and the metadata services of ECS and EC2.
+fn has_credentials() -> bool {
+    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+        .iter()
+        .all(|name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty()))
 }
 
 /// Returns the connection settings that an SDK client derives from the time-outs above.

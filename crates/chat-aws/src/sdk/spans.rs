@@ -37,10 +37,10 @@ impl Intercept for SpanAttributes {
         context: &BeforeSerializationInterceptorContextRef<'_>,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let span = Span::current();
         if !telemetry::is_traced() {
             return Ok(());
         }
+        let span = Span::current();
         if let Some(invoke) = context.input().downcast_ref::<InvokeInput>() {
             // The function is a name or an ARN. The conventions require the name.
             let name = invoke.function_name().unwrap_or_default().rsplit(':').next().unwrap_or_default();
@@ -65,10 +65,10 @@ impl Intercept for SpanAttributes {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let span = Span::current();
         if !telemetry::is_traced() {
             return Ok(());
         }
+        let span = Span::current();
         if let Some(response) = context.response() {
             span.set_attribute("http.response.status_code", i64::from(response.status().as_u16()));
             let request_id =

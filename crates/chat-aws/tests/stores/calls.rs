@@ -12,10 +12,11 @@ use chat::{
         agent::{self, Agent, Budgets, built_in::BuiltInResponder},
         channel_lists::Filter,
         channel_messages::ChannelMessages,
-        connect::{Asked, Connect, Connector},
-        delivery::Delivery,
+        connect::{Asked, Connect, ConnectLimits, Connector},
+        delivery::{Delivery, Reach},
         edit::Edit,
         history::{PageRequest, Shown},
+        maintenance::{Finished, Maintenance},
         membership::Membership,
         read_mark::mark_read,
         send::{SendCache, SendMessage, SendResult, send},
@@ -25,7 +26,7 @@ use chat::{
         draft::Delta,
         error::{ChatError, StoreError},
         invitation::Addition,
-        limits::CHANGE_DURATION,
+        limits::{AGENT_INSTRUCTIONS_BYTES, CHANGE_DURATION, DELIVERY_RATE, HANDFUL_TOKENS},
         message::{Change, MessageEvent, NewMessage},
         message_ref::MessageRef,
         push_report::PushReport,
@@ -35,15 +36,17 @@ use chat::{
     ports::{
         clock::Clock,
         draft_sink::DraftSink,
+        expiry_store::ExpiryStore,
         fan_out::{FanOut, PushBatch, Recipient},
         message_store::Selection,
         socket_gateway::{Pushed, SocketGateway},
     },
 };
 
+use chat_aws::{DynamoDeletedChannels, DynamoTenants};
 use serde_json::Value;
 
-use super::*;
+use super::{recorder::Calls, *};
 
 /// A socket gateway that accepts every push.
 #[derive(Debug, Default)]
@@ -123,6 +126,10 @@ fn documented(case: &str) -> Value {
 }
 
 const WIDE: Bucket = Bucket { every: Duration::from_millis(1), burst: 1_000 };
+/// Bucket with so few tokens that each message takes its own.
+const NARROW: Bucket = Bucket { every: Duration::from_millis(1), burst: 7 };
+/// Bucket that regains nothing during a test.
+const SLOW: Bucket = Bucket { every: Duration::from_mins(1), burst: 100 };
 
 #[tokio::test]
 async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
@@ -141,7 +148,7 @@ async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
             ("message", None, first, None),
             ("message_in_a_thread", None, None, first),
         ] {
-            let mut message = message(id, key, WIDE);
+            let mut message = message(id, key, NARROW);
             (message.draft.reply_to, message.draft.thread_seq) = (reply_to, thread_seq);
             send(&tables.messages(), &SystemClock, message, &mut cache).await.unwrap();
             let cost = calls.cost();
@@ -149,6 +156,29 @@ async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
             // Each item of a transaction has at most 1 KB, and so costs two units.
             let items: u32 = cost.calls.iter().filter_map(|call| call.rsplit(' ').next()?.parse::<u32>().ok()).sum();
             assert!((cost.write_units - 2.0 * f64::from(items)).abs() < f64::EPSILON, "{case}, {id}: {cost:?}");
+        }
+    }
+}
+
+/// A busy sender pays for the message and the head of its channel. The agent's instructions are beside the head.
+#[tokio::test]
+async fn a_busy_sender_writes_its_bucket_once_for_a_handful_of_messages() {
+    for (id, visibility) in [("public", Visibility::Public), ("private", Visibility::Private)] {
+        let (tables, calls) = Tables::new().await.counted();
+        let mut channel = sample(id, visibility);
+        channel.agent.instructions = Instructions::Text("a".repeat(AGENT_INSTRUCTIONS_BYTES));
+        let owner = member(id, "alice", MemberRole::Owner);
+        assert_eq!(tables.channels().create(&channel, &owner, None, MANY).await.unwrap(), ChannelCreated::Done);
+        let mut cache = SendCache::default();
+        send(&tables.messages(), &SystemClock, message(id, None, SLOW), &mut cache).await.unwrap();
+        calls.take();
+        for number in 0..=HANDFUL_TOKENS {
+            let is_written = number % HANDFUL_TOKENS == 0;
+            send(&tables.messages(), &SystemClock, message(id, None, SLOW), &mut cache).await.unwrap();
+            let (cost, case) = (calls.cost(), if is_written { "message" } else { "message_of_a_handful" });
+            assert_eq!(json!(cost.calls), documented(case)[id], "message {number}, {id}");
+            let items = 2 + u32::from(is_written) + u32::from(visibility == Visibility::Private);
+            assert!((cost.write_units - 2.0 * f64::from(items)).abs() < f64::EPSILON, "{id}: {cost:?}");
         }
     }
 }
@@ -178,7 +208,7 @@ async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
     calls.take();
 
     let (head, rev) = messages.head(&channel_id("c")).await.unwrap().unwrap();
-    let mut cache = SendCache { head: Some(head), rev: Some((rev, SystemClock.now())), full_at: None };
+    let mut cache = SendCache { head: Some(head), rev: Some((rev, SystemClock.now())), ..SendCache::default() };
     calls.take();
     let again = send(&messages, &SystemClock, message("c", Some("k"), WIDE), &mut cache).await.unwrap();
     assert!(matches!(again, SendResult::Replayed(_)));
@@ -191,7 +221,9 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     let (tables, calls) = Tables::new().await.counted();
     let connections = tables.connections();
     for number in 0..3 {
-        connections.activate(&connection(&format!("{number}="), 1, NOW), &BTreeSet::new()).await.unwrap();
+        let opened = connection(&format!("{number}="), 1, NOW);
+        connections.register_pending(&opened).await.unwrap();
+        connections.activate(&opened, &BTreeSet::new()).await.unwrap();
     }
     let channel = connection("x=", 1, NOW).channels.remove(0);
     calls.take();
@@ -205,7 +237,7 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     };
     let event = |seq| MessageEvent::of(Change::Created, stored("c000", seq));
     let events: Vec<MessageEvent> = (1..=10).map(event).collect();
-    let outcome = delivery.deliver(&channel, &events, 200).await.unwrap();
+    let outcome = delivery.deliver(&channel, &events, Reach { threshold: 200, rate: DELIVERY_RATE }).await.unwrap();
     assert_eq!(outcome, PushReport { delivered: 3, ..PushReport::default() });
     assert_eq!(json!(calls.take()), documented("delivery_of_a_batch"));
     assert_eq!(sockets.0.load(Ordering::Relaxed), 3, "ten messages of one channel share a frame");
@@ -219,6 +251,41 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     assert_eq!(json!(calls.take()), documented("delivery_of_what_was_handed_over"));
 }
 
+#[tokio::test]
+async fn an_arrival_and_a_departure_read_a_limited_audience_once() {
+    let (tables, calls) = Tables::new().await.counted();
+    let connections = tables.connections();
+    let opened = ["alice", "bob", "carol"].map(|name| {
+        let id = format!("{name}=");
+        Connection { user_id: user(name), ..connection(&id, 1, NOW) }
+    });
+    for one in &opened {
+        connections.register_pending(one).await.unwrap();
+        connections.activate(one, &BTreeSet::new()).await.unwrap();
+    }
+    let (channel, sockets) = (opened[0].channels[0].clone(), Sockets::default());
+    let delivery = Delivery {
+        connections: &connections,
+        sockets: &sockets,
+        fan_out: &sockets,
+        clock: &At(NOW),
+        deadline: Timestamp::from_millis(NOW.as_millis() + 60_000),
+    };
+    let announce = async |name: &str, most| {
+        calls.take();
+        let (events, report) =
+            delivery.announce_presence(&channel, BTreeSet::from([user(name)]), most, 200).await.unwrap();
+        (events, report.delivered, json!(calls.take()))
+    };
+    assert_eq!(announce("alice", 2).await, (0, 0, documented("arrival_in_a_large_channel")));
+    assert_eq!(announce("bob", 200).await, (1, 2, documented("arrival")));
+    connections.close(&opened[1].key).await.unwrap();
+    assert_eq!(announce("bob", 200).await, (1, 2, documented("departure")));
+    assert_eq!(announce("alice", 200).await, (1, 1, documented("arrival")));
+    connections.close(&opened[0].key).await.unwrap();
+    assert_eq!(announce("alice", 0).await, (1, 1, documented("departure_from_a_large_channel")));
+}
+
 /// Returns the messages of all channels.
 fn messages_of<'a>(
     channels: &'a DynamoChannels,
@@ -228,8 +295,8 @@ fn messages_of<'a>(
     ChannelMessages { channels, messages, clock, change_duration: CHANGE_DURATION }
 }
 
-/// Opens a connection of a user.
-async fn open(tables: &Tables, user_id: &UserId, asked: Asked) {
+/// Opens a connection of a user, whose bucket is full at that time.
+async fn open(tables: &Tables, user_id: &UserId, asked: Asked, now: Timestamp) {
     let asked = Connect {
         connection_id: format!("{user_id}=").parse().unwrap(),
         user_id: user_id.clone(),
@@ -238,8 +305,32 @@ async fn open(tables: &Tables, user_id: &UserId, asked: Asked) {
         allowed_channels: None,
     };
     let (channels, connections) = (&tables.channels(), &tables.connections());
-    let connector = Connector { channels, connections, sockets: &Sockets::default(), clock: &At(NOW) };
-    connector.connect(asked, 20).await.unwrap();
+    let connector = Connector { channels, connections, sockets: &Sockets::default(), clock: &At(now) };
+    connector.connect(asked, ConnectLimits { bucket: WIDE, connections: 20 }).await.unwrap();
+}
+
+/// Opens and closes a socket of bob, and runs the maintenance. Returns the costs by case.
+async fn costs_of_connections(tables: &Tables, calls: &Calls, connections: &DynamoConnections) -> Vec<(String, Value)> {
+    let bob = user("bob");
+    let at = |seconds| Timestamp::from_secs(NOW.as_secs() + seconds);
+    let mut costs = Vec::new();
+    let mut note = |case: &str| costs.push((case.to_owned(), calls.cost().json_with_round_trips()));
+    open(tables, &bob, Asked::Memberships, at(1)).await;
+    note("connect_to_two_memberships");
+    open(tables, &bob, Asked::Channels(["public", "private"].map(channel_id).to_vec()), at(2)).await;
+    note("connect_to_two_named_channels");
+    let (_, found) = connections.find(&"bob=".parse().unwrap()).await.unwrap().unwrap();
+    assert!(connections.close_found(&found).await.unwrap());
+    note("disconnect_with_two_channels");
+    connections.worked_off(Timestamp::from_secs(NOW.as_secs() - 60)).await.unwrap();
+    calls.take();
+    let deleted = DynamoDeletedChannels::new(tables.client.clone(), "chat_events", "chat_channels");
+    let tenants = DynamoTenants { channels: tables.channels(), connections: connections.clone(), deleted };
+    let (expiry, ends) = (&tenants.connections, &tenants.deleted);
+    let maintenance = Maintenance { tenants: &tenants, expiry, ends, sockets: &Sockets::default(), clock: &At(NOW) };
+    assert_eq!(maintenance.run(Duration::from_secs(1)).await.unwrap(), Finished { closed: 0, ended: 0 });
+    note("idle_upkeep");
+    costs
 }
 
 /// The operations that are less frequent than sends, in a public and in a private channel. Alice owns both, and bob is
@@ -247,7 +338,8 @@ async fn open(tables: &Tables, user_id: &UserId, asked: Asked) {
 #[tokio::test]
 async fn what_other_operations_cost_is_written_down() {
     let (tables, calls) = Tables::new().await.counted();
-    let (channels, messages, connections) = (tables.channels(), tables.messages(), tables.connections());
+    let connections = tables.connections().with_parts_known_for(Duration::MAX);
+    let (channels, messages) = (tables.channels(), tables.messages());
     let (clock, sockets) = (At(NOW), Sockets::default());
     let deadline = Timestamp::from_millis(NOW.as_millis() + 60_000);
     let delivery =
@@ -267,8 +359,12 @@ async fn what_other_operations_cost_is_written_down() {
         tables.join(&channel, &member(id, "bob", MemberRole::Member)).await;
     }
     for name in [&alice, &bob, &carol] {
-        open(&tables, name, Asked::Memberships).await;
+        open(&tables, name, Asked::Memberships, NOW).await;
     }
+    // The list of divided channels is read here, and not for each channel.
+    let unknown = connection("unknown=", 1, NOW);
+    let subscribed = connections.subscribe(&unknown.channels[0], &alice, &UserConnection::from(&unknown), true).await;
+    assert!(!subscribed.unwrap(), "there is no such connection");
     for (id, joins, by) in [("public", &carol, &carol), ("private", &carol, &alice)] {
         let channel = channel_id(id);
         let mut cache = SendCache::default();
@@ -337,10 +433,7 @@ async fn what_other_operations_cost_is_written_down() {
     note("list_of_two_own_channels_with_unread_messages");
     assert_eq!(lists.public_channels(&caller, &Filter::default(), None, 50).await.unwrap().channels.len(), 1);
     note("list_of_one_public_channel_with_unread_messages");
-    open(&tables, &bob, Asked::Memberships).await;
-    note("connect_to_two_memberships");
-    open(&tables, &bob, Asked::Channels(["public", "private"].map(channel_id).to_vec())).await;
-    note("connect_to_two_named_channels");
+    costs.extend(costs_of_connections(&tables, &calls, &connections).await);
     let expected: serde_json::Map<String, Value> = costs.keys().map(|case| (case.clone(), documented(case))).collect();
     assert_eq!(costs, expected, "{}", serde_json::to_string_pretty(&costs).unwrap());
 }

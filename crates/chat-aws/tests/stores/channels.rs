@@ -109,3 +109,44 @@ async fn settings_change_from_one_version_to_the_next_and_appends_notice() {
         .await;
     assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(restored));
 }
+
+/// Returns the only channel with its instructions.
+async fn told(channels: &DynamoChannels, id: &str) -> Channel {
+    let found = channels.channel(&channel_id(id)).await.unwrap().unwrap();
+    channels.with_instructions(vec![found]).await.unwrap().pop().unwrap()
+}
+
+#[tokio::test]
+async fn instructions_in_the_item_of_a_channel_count_until_its_settings_change() {
+    let tables = Tables::new().await;
+    let channels = tables.channels();
+    tables.channel("c", Visibility::Public).await;
+    // An earlier version of the functions wrote them there.
+    let attributes = [("mode", "mention"), ("instructions", "be brief")];
+    let agent = attributes.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned())));
+    let update =
+        tables.client.update_item().table_name("chat_channels").key("channel_id", AttributeValue::S("c".into()));
+    update
+        .key("sk", AttributeValue::S("meta".into()))
+        .update_expression("SET #agent = :agent REMOVE has_instructions")
+        .expression_attribute_names("#agent", "agent")
+        .expression_attribute_values(":agent", AttributeValue::M(HashMap::from(agent)))
+        .send()
+        .await
+        .unwrap();
+    let found = channels.channel(&channel_id("c")).await.unwrap().unwrap();
+    assert_eq!(found.agent.instructions, Instructions::Text("be brief".to_owned()));
+    assert_eq!(told(&channels, "c").await, found, "nothing is left to read");
+
+    let renamed = tables.change(&found, Channel { name: "Other".to_owned(), ..found.clone() }).await;
+    let items = tables.dump().await;
+    let item = |sk: &str| items.get(&("chat_channels", "c".to_owned(), sk.to_owned()));
+    assert!(!format!("{:?}", item("meta")).contains("be brief"), "they are stored twice");
+    assert_eq!(channels.channel(&channel_id("c")).await.unwrap(), Some(renamed.clone().without_instructions()));
+    assert_eq!(told(&channels, "c").await, renamed);
+
+    let agent = AgentSettings { instructions: Instructions::None, ..renamed.agent.clone() };
+    let removed = tables.change(&renamed, Channel { agent, ..renamed.clone() }).await;
+    assert_eq!(told(&channels, "c").await, removed);
+    assert!(tables.dump().await.keys().all(|(_, _, sk)| sk != "instructions"), "they stay beside the channel");
+}

@@ -1,6 +1,9 @@
 //! Connections and their subscriptions.
 
-use chat::{model::limits::CHANNELS_PER_CONNECTION, ports::expiry_store::ExpiryStore};
+use chat::{
+    model::{limits::CHANNELS_PER_CONNECTION, parts::Parts},
+    ports::expiry_store::ExpiryStore,
+};
 
 use super::*;
 
@@ -19,8 +22,9 @@ fn none() -> BTreeSet<ChannelKey> {
 
 /// Activates a pending connection.
 async fn opened(tables: &Tables, connection: &Connection) {
-    tables.connections().register_pending(&connection.user_id, &announced(connection)).await.unwrap();
-    tables.connections().activate(connection, &none()).await.unwrap();
+    tables.connections().register_pending(connection).await.unwrap();
+    let channels = tables.connections().activate(connection, &none()).await.unwrap();
+    assert_eq!(channels.as_ref(), Some(&connection.channels));
 }
 
 #[tokio::test]
@@ -54,8 +58,12 @@ async fn live_connections_gain_and_lose_channels() {
     assert!(!subscribe(true).await, "the connection is removed");
     assert!(subscriptions(&tables, &channel, NOW).await.is_empty(), "no subscription remains");
 
-    connections.register_pending(&user("bob"), &of_user[0]).await.unwrap();
-    connections.remove_pending(&user("bob"), &of_user[0]).await.unwrap();
+    let before = tables.dump().await;
+    let other = Connection { user_id: user("bob"), ..connection("y=", 1, NOW) };
+    connections.register_pending(&other).await.unwrap();
+    assert!(connections.subscribe(&channel, &user("bob"), &announced(&other), true).await.unwrap());
+    connections.remove_pending(&user("bob"), &announced(&other)).await.unwrap();
+    assert_eq!(tables.dump().await, before);
     assert!(connections.connections_of(&user("bob"), NOW).await.unwrap().is_empty());
 }
 
@@ -98,6 +106,9 @@ async fn a_connection_opens_with_all_its_subscriptions_and_closes_with_them() {
     // More than one BatchWriteItem holds.
     let one = connection("x=", 60, NOW);
     let by_membership: BTreeSet<ChannelKey> = one.channels.iter().take(20).cloned().collect();
+    assert_eq!(connections.activate(&one, &by_membership).await.unwrap(), None, "it is not pending");
+    assert!(tables.dump().await.is_empty(), "no subscription remains");
+    connections.register_pending(&one).await.unwrap();
     connections.activate(&one, &by_membership).await.unwrap();
     assert_eq!(connections.connection(&one.key.id).await.unwrap(), Some(one.clone()));
     for channel in &one.channels {
@@ -161,6 +172,44 @@ async fn a_subscription_that_is_added_while_its_connection_closes_goes_with_it()
     }
 }
 
+/// One environment knows that the channel is divided, and the other one does not.
+#[tokio::test]
+async fn a_channel_that_is_added_while_a_connection_opens_keeps_its_place() {
+    let tables = Tables::new().await;
+    let (early, late) = (tables.connections(), tables.connections());
+    let one = Connection { auto_subscribe: true, ..connection("x=", 2, NOW) };
+    assert_ne!(Parts::MOST.part_of(&one.key.id), 0);
+    let divided = &one.channels[0];
+    early.register_pending(&one).await.unwrap();
+    late.divide(divided, Parts::ONE, usize::MAX).await.unwrap();
+    assert!(late.subscribe(divided, &one.user_id, &announced(&one), true).await.unwrap());
+    let channels = early.activate(&one, &one.channels.iter().cloned().collect()).await.unwrap().unwrap();
+    assert_eq!(channels.into_iter().collect::<BTreeSet<_>>(), one.channels.iter().cloned().collect());
+    for channel in &one.channels {
+        assert_eq!(subscriptions(&tables, channel, NOW).await.len(), 1, "{channel}");
+    }
+    assert!(early.unsubscribe(divided, &one.key).await.unwrap());
+    assert!(subscriptions(&tables, divided, NOW).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_that_was_read_without_its_places_closes_with_all_subscriptions() {
+    let tables = Tables::new().await;
+    let (early, late) = (tables.connections(), tables.connections());
+    let one = connection("x=", 2, NOW);
+    let before = connection("y=", 0, NOW);
+    early.register_pending(&before).await.unwrap();
+    late.divide(&one.channels[0], Parts::ONE, usize::MAX).await.unwrap();
+    late.register_pending(&one).await.unwrap();
+    late.activate(&one, &none()).await.unwrap();
+    let (_, found) = early.find(&one.key.id).await.unwrap().unwrap();
+    assert!(early.close_found(&found).await.unwrap());
+    for channel in &one.channels {
+        assert!(subscriptions(&tables, channel, NOW).await.is_empty(), "{channel}");
+    }
+    assert!(!early.close_found(&found).await.unwrap());
+}
+
 #[tokio::test]
 async fn items_of_a_connection_outlive_it_so_that_its_socket_can_be_closed() {
     const HOUR: i64 = 3_600;
@@ -202,14 +251,14 @@ async fn minutes_are_worked_off_from_the_last_one_on() {
     // Without a cursor, all minutes of sockets that API Gateway has not closed.
     assert_eq!(minutes(0).await, (-180, 0, 181));
     connections.worked_off(at(0)).await.unwrap();
-    assert_eq!(minutes(0).await, (-14, 0, 15));
-    assert_eq!(minutes(1).await, (-14, 1, 16));
+    assert_eq!(minutes(0).await, (-2, 0, 3));
+    assert_eq!(minutes(1).await, (-2, 1, 4));
     // The maintenance did not run for an hour, or for a day.
-    assert_eq!(minutes(60).await, (-14, 60, 75));
+    assert_eq!(minutes(60).await, (-2, 60, 63));
     assert_eq!(minutes(24 * 60).await, (24 * 60 - 180, 24 * 60, 181));
     connections.worked_off(at(60)).await.unwrap();
     connections.worked_off(at(30)).await.unwrap();
-    assert_eq!(minutes(60).await, (46, 60, 15), "the cursor never moves back");
+    assert_eq!(minutes(60).await, (58, 60, 3), "the cursor never moves back");
     // A clock behind the clock that wrote the cursor.
-    assert_eq!(minutes(50).await, (36, 50, 15));
+    assert_eq!(minutes(50).await, (48, 50, 3));
 }

@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use chat::model::{
     connection::{Audience, Gate},
     limits::GATE_DURATION,
+    parts::AudienceCursor,
 };
 
 use super::*;
@@ -83,6 +84,7 @@ async fn a_subscription_rests_on_a_membership_once_that_is_confirmed() {
     let connections = tables.connections();
     let channel = tables.channel("c", Visibility::Public).await;
     let stranger = Connection { channels: vec![key("c")], ..connection("x=", 0, NOW) };
+    connections.register_pending(&stranger).await.unwrap();
     connections.activate(&stranger, &BTreeSet::new()).await.unwrap();
     let admitted = async || connections.audience(&key("c"), NOW).await.unwrap().admitted();
     let before = admitted().await;
@@ -145,9 +147,11 @@ async fn subscriptions_are_read_page_by_page_from_a_cursor_on() {
     assert_eq!(pages, 11);
     // After a connection that is removed, and after the last one.
     let gone: ConnectionId = format!("{:0>127}!", 104).parse().unwrap();
-    let page = connections.subscriptions_page(&key("c"), Some(&gone), 5, NOW).await.unwrap();
+    let page =
+        connections.subscriptions_page(&key("c"), Some(&AudienceCursor::after(gone.clone())), 5, NOW).await.unwrap();
     assert_eq!(page.subscriptions.first().map(|one| &one.connection.id), living.iter().find(|id| **id > gone));
-    let page = connections.subscriptions_page(&key("c"), living.last(), 5, NOW).await.unwrap();
+    let last = living.last().cloned().map(AudienceCursor::after);
+    let page = connections.subscriptions_page(&key("c"), last.as_ref(), 5, NOW).await.unwrap();
     assert_eq!(page, chat::ports::connection_store::SubscriptionPage::default());
 }
 

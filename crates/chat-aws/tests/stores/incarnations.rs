@@ -114,6 +114,7 @@ async fn subscriptions_of_the_earlier_channel_are_no_audience_of_the_later() {
     let tables = taken_anew().await;
     let connections = tables.connections();
     let listener = Connection { channels: vec![key("c")], ..connection("x=", 0, NOW) };
+    connections.register_pending(&listener).await.unwrap();
     connections.activate(&listener, &BTreeSet::new()).await.unwrap();
     assert_eq!(connections.audience(&key("c"), NOW).await.unwrap().subscriptions.len(), 1);
     let later = connections.audience(&next().key(), NOW).await.unwrap();

@@ -216,6 +216,7 @@ async fn what_a_closed_connection_leaves_out_is_not_kept() {
     let before = tables.dump().await;
     connections.set_left_out(&announced(&opened), 7).await.unwrap();
     assert_eq!(tables.dump().await, before, "no connection is created");
+    connections.register_pending(&opened).await.unwrap();
     connections.activate(&opened, &BTreeSet::new()).await.unwrap();
     let found = async || connections.connection(&opened.key.id).await.unwrap().unwrap().left_out;
     assert_eq!(found().await, 0);

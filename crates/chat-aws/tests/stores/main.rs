@@ -34,7 +34,9 @@ use aws_sdk_dynamodb::{Client, config::Credentials, types::AttributeValue};
 use chat::{
     model::{
         access::Authority,
-        channel::{AgentMode, AgentSettings, Channel, ChannelHead, Member, MemberAdded, MemberRole, Visibility},
+        channel::{
+            AgentMode, AgentSettings, Channel, ChannelHead, Instructions, Member, MemberAdded, MemberRole, Visibility,
+        },
         connection::{Connection, ConnectionKey, UserConnection},
         id::{ChannelId, ConnectionId, MessageId, UserId},
         incarnation::{ChannelKey, Incarnation},

@@ -24,6 +24,7 @@ use aws_sdk_dynamodb::{
     },
     types::ReturnConsumedCapacity,
 };
+use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use serde_json::Value;
 
 use super::*;
@@ -38,6 +39,18 @@ pub(super) struct Cost {
     pub(super) calls: Vec<String>,
     read_units: f64,
     pub(super) write_units: f64,
+    /// Length of the longest chain of requests, each of which began after the end of the one before.
+    pub(super) round_trips: u32,
+    /// Length of the longest chain of requests that have ended.
+    ended: u32,
+}
+
+/// Length of the longest chain that ends with a request.
+#[derive(Debug)]
+struct Chain(u32);
+
+impl Storable for Chain {
+    type Storer = StoreReplace<Self>;
 }
 
 impl Calls {
@@ -60,6 +73,13 @@ impl Cost {
             *calls.entry(call).or_default() += 1;
         }
         json!({ "calls": calls, "read_units": self.read_units, "write_units": self.write_units })
+    }
+
+    /// Returns the counts with the number of round trips.
+    pub(super) fn json_with_round_trips(&self) -> Value {
+        let mut json = self.json();
+        json["round_trips"] = self.round_trips.into();
+        json
     }
 }
 
@@ -101,13 +121,17 @@ impl Intercept for Calls {
         &self,
         context: &BeforeTransmitInterceptorContextRef<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let body: Value = serde_json::from_slice(context.request().body().bytes().unwrap()).unwrap();
         let items = body["TransactItems"].as_array().map(|items| format!(" of {}", items.len()));
         let token = if body["ClientRequestToken"].is_string() { " with a token" } else { "" };
         let call = format!("{}{}{token}", operation(context.request()), items.unwrap_or_default());
-        self.0.lock().unwrap().calls.push(call);
+        let mut cost = self.0.lock().unwrap();
+        let chain = cost.ended + 1;
+        cost.round_trips = cost.round_trips.max(chain);
+        bag.interceptor_state().store_put(Chain(chain));
+        cost.calls.push(call);
         Ok(())
     }
 
@@ -115,7 +139,7 @@ impl Intercept for Calls {
         &self,
         context: &AfterDeserializationInterceptorContextRef<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let body: Value = serde_json::from_slice(context.response().body().bytes().unwrap()).unwrap();
         // One object, or one for each table.
@@ -123,6 +147,7 @@ impl Intercept for Calls {
         let of_tables = consumed.as_array().map_or(std::slice::from_ref(consumed), Vec::as_slice);
         let units: f64 = of_tables.iter().filter_map(|one| one["CapacityUnits"].as_f64()).sum();
         let mut cost = self.0.lock().unwrap();
+        cost.ended = cost.ended.max(bag.load::<Chain>().map_or(0, |chain| chain.0));
         let is_read = context.output_or_error().is_ok_and(|output| {
             output.downcast_ref::<GetItemOutput>().is_some()
                 || output.downcast_ref::<QueryOutput>().is_some()

@@ -1,7 +1,7 @@
 //! Tickets, renewed tokens, and announced presence.
 
 use chat::{
-    model::ticket_digest::TicketDigest,
+    model::{connection::Subscription, ticket_digest::TicketDigest},
     ports::{
         expiry_store::ExpiryStore,
         presence_store::PresenceStore,
@@ -42,7 +42,7 @@ async fn a_renewal_reaches_everything_that_has_a_time() {
     let tables = Tables::new().await;
     let connections = tables.connections();
     let opened = connection("x=", 3, NOW);
-    connections.register_pending(&opened.user_id, &announced(&opened)).await.unwrap();
+    connections.register_pending(&opened).await.unwrap();
     connections.activate(&opened, &BTreeSet::new()).await.unwrap();
     let end = Timestamp::from_secs(LATER.as_secs() + 600);
     let limit = opened.channels.iter().map(|channel| channel.channel_id.clone()).collect();
@@ -78,14 +78,37 @@ async fn what_is_known_of_presence_changes_once() {
     let tables = Tables::new().await;
     let connections = tables.connections();
     let (channel, bob) = (key("c"), user("bob"));
-    assert!(connections.mark_online(&channel, &bob, NOW).await.unwrap());
-    assert!(!connections.mark_online(&channel, &bob, NOW).await.unwrap());
-    assert!(connections.mark_online(&key("d"), &bob, NOW).await.unwrap());
+    assert!(connections.mark_online(&channel, &bob, life(3), NOW).await.unwrap());
+    assert!(!connections.mark_online(&channel, &bob, life(4), NOW).await.unwrap());
+    assert!(connections.mark_online(&key("d"), &bob, life(3), NOW).await.unwrap());
     let anew = ChannelKey { incarnation: life(2), ..key("c") };
-    assert!(connections.mark_online(&anew, &bob, NOW).await.unwrap());
-    assert!(connections.is_online(&channel, &bob).await.unwrap());
-    connections.mark_offline(&channel, &bob).await.unwrap();
-    connections.mark_offline(&channel, &bob).await.unwrap();
-    assert!(!connections.is_online(&channel, &bob).await.unwrap());
-    assert!(connections.mark_online(&channel, &bob, NOW).await.unwrap());
+    assert!(connections.mark_online(&anew, &bob, life(3), NOW).await.unwrap());
+    let asked = BTreeSet::from([bob.clone(), user("carol")]);
+    let marks = async || connections.announced(&channel, &asked).await.unwrap().marks;
+    assert_eq!(marks().await, BTreeMap::from([(bob.clone(), life(4))]));
+    assert!(!connections.mark_offline(&channel, &bob, life(3)).await.unwrap());
+    assert!(connections.mark_offline(&channel, &bob, life(4)).await.unwrap());
+    assert!(connections.mark_offline(&channel, &bob, life(4)).await.unwrap());
+    assert_eq!(marks().await, BTreeMap::new());
+    assert!(connections.mark_online(&channel, &bob, life(4), NOW).await.unwrap());
+}
+
+#[tokio::test]
+async fn two_hundred_listeners_and_users_are_read_in_parts() {
+    let tables = Tables::new().await;
+    let (connections, channel) = (tables.connections(), key("c"));
+    let asked: BTreeSet<UserId> = (0..150).map(|number| user(&format!("u{number}"))).collect();
+    for one in &asked {
+        assert!(connections.mark_online(&channel, one, life(3), NOW).await.unwrap());
+    }
+    let listeners: Vec<Subscription> = (0..200)
+        .map(|number| {
+            let opened = connection(&format!("{number}="), 1, NOW);
+            Subscription { member: number % 2 == 0, ..UserConnection::from(&opened).subscription(&opened.user_id) }
+        })
+        .collect();
+    assert!(connections.set_listeners(&channel, None, &listeners, life(5), NOW).await.unwrap());
+    let found = connections.announced(&channel, &asked).await.unwrap();
+    assert_eq!((found.marks.len(), found.listeners_mark), (150, Some(life(5))));
+    assert_eq!(found.listeners, listeners);
 }

@@ -44,7 +44,7 @@ async fn the_same_ids_name_different_things_in_each_tenant() {
         assert_eq!(marks.into_values().collect::<Vec<_>>(), [Seq::ZERO]);
 
         let opened = connection(&format!("x{number}="), 1, NOW);
-        connections.register_pending(&opened.user_id, &announced(&opened)).await.unwrap();
+        connections.register_pending(&opened).await.unwrap();
         connections.activate(&opened, &BTreeSet::new()).await.unwrap();
         assert_eq!(connections.audience(&opened.channels[0], NOW).await.unwrap().subscriptions.len(), 1);
         assert_eq!(connections.connections_of(&user("alice"), NOW).await.unwrap().len(), 1);

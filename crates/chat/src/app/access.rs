@@ -81,6 +81,18 @@ async fn with_member(channels: &impl ChannelStore, channel: Channel, user: &User
     Ok(Access { channel, member })
 }
 
+/// Returns a channel with the instructions of its agent, which reads of a channel leave out. They are at least as new as
+/// the channel.
+///
+/// # Errors
+/// [`ChatError::Store`].
+pub(crate) async fn with_instructions(channels: &impl ChannelStore, channel: Channel) -> Result<Channel> {
+    if !channel.agent.instructions.is_unread() {
+        return Ok(channel);
+    }
+    channels.with_instructions(vec![channel]).await?.pop().ok_or(ChatError::ChannelNotFound)
+}
+
 /// Requires all attempts at one change to meet the same incarnation. An id may be reused between two attempts.
 #[derive(Debug, Default)]
 pub(crate) struct SameChannel(Option<ChannelKey>);

@@ -5,6 +5,7 @@
 //!
 //! | read | consistency | for |
 //! | --- | --- | --- |
+//! | instructions of agents: one batch | strong | channels that have some |
 //! | read marks, previews: two batches | strong | all channels of the page |
 //! | outlines: one bounded query | eventual | each channel with unread messages that the preview does not decide |
 //! | memberships, channels: two batches | strong | all channels of the page |
@@ -56,6 +57,7 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
         if found.is_empty() {
             return Ok(Vec::new());
         }
+        let found = self.channels.with_instructions(found).await?;
         let keys: Vec<ChannelKey> = found.iter().map(Channel::key).collect();
         let members: Vec<(ChannelKey, UserId)> = keys.iter().map(|key| (key.clone(), user.clone())).collect();
         let with_messages = found.iter().filter(|channel| channel.last_seq > Seq::ZERO);

@@ -8,14 +8,14 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     app::{
-        access::{SameChannel, authorize_member},
+        access::{SameChannel, authorize_member, with_instructions},
         audit::record,
         membership::{Membership, restricts_visibility},
     },
     model::{
         access::Access,
         audit::{AuditAction, changed_settings, settings},
-        channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
+        channel::{AgentMode, AgentSettings, Channel, Instructions, Member, MemberRole, Visibility},
         error::{ChatError, Result},
         event::EphemeralEvent,
         id::{ChannelId, IdempotencyKey, UserId},
@@ -61,7 +61,7 @@ impl NewChannel {
     pub fn check(&mut self) -> Vec<Violation> {
         let mut violations = Vec::new();
         check_name(&mut self.name, &mut violations);
-        check_agent(self.agent.instructions.as_deref(), self.agent.model.as_deref(), &mut violations);
+        check_agent(self.agent.instructions.text(), self.agent.model.as_deref(), &mut violations);
         check_retention(self.retention_days, &mut violations);
         violations
     }
@@ -116,7 +116,11 @@ pub struct AgentChanges {
 impl AgentChanges {
     fn apply(&self, agent: &mut AgentSettings) {
         agent.mode = self.mode.unwrap_or(agent.mode);
-        self.instructions.clone().apply(&mut agent.instructions);
+        match &self.instructions {
+            Patch::Keep => {}
+            Patch::Remove => agent.instructions = Instructions::None,
+            Patch::Set(text) => agent.instructions = Instructions::Text(text.clone()),
+        }
         self.model.clone().apply(&mut agent.model);
     }
 }
@@ -317,7 +321,7 @@ where
                     // To a creator who was removed the channel is one of others, whose id is taken.
                     return Err(ChatError::ChannelExists);
                 }
-                Ok(Created::Replayed(found))
+                Ok(Created::Replayed(with_instructions(self.channels, found).await?))
             }
         }
     }
@@ -345,9 +349,11 @@ where
         let Self { channels, clock, .. } = *self;
         let mut same = SameChannel::default();
         for attempt in 0..CHANGE_ATTEMPTS {
-            let access = owned(channels, channel, caller, condition, "only an owner changes a channel").await?;
+            let mut access = owned(channels, channel, caller, condition, "only an owner changes a channel").await?;
+            same.require(&access.channel)?;
+            let is_read_later = access.channel.agent.instructions.is_unread();
+            access.channel = with_instructions(channels, access.channel).await?;
             let found = &access.channel;
-            same.require(found)?;
             let changed = changes.apply(found, clock);
             // An archived channel changes only by being restored. To archive it again is no change.
             let stays_archived = found.archived_at.is_some() && changed.archived_at.is_some();
@@ -356,6 +362,11 @@ where
             }
             let pending = PendingEnd::new(found.key(), EndCause::MadePrivate, clock.seed());
             if changed == *found {
+                // Instructions that are read after their channel may be of a later version.
+                if is_read_later && !is_still(channels, found).await? {
+                    CHANGE_BACKOFF.pause(clock, attempt).await;
+                    continue;
+                }
                 // An earlier call may have stopped before it ended the subscriptions. Its pending end is worked on as
                 // well.
                 if changes.visibility == Some(Visibility::Private) {
@@ -412,6 +423,12 @@ where
         }
         Err(ChatError::contended())
     }
+}
+
+/// Returns whether a channel still has the version that was read.
+async fn is_still(channels: &impl ChannelStore, read: &Channel) -> Result<bool> {
+    let now = channels.channel(&read.channel_id).await?;
+    Ok(now.is_some_and(|now| now.key() == read.key() && now.version == read.version))
 }
 
 fn fingerprint(new: &NewChannel) -> String {

@@ -2,12 +2,17 @@
 //!
 //! An attempt that used a value which was only read too early is repeated at once. After a lost race, the next attempt
 //! waits with jitter.
+//!
+//! The wait of an append grows with the number of senders of its channel, so that about one of them tries at a time. No
+//! sender knows the others. But while it waits, each of the others stores one message on average. So the numbers that
+//! the channel gave away meanwhile count the senders: see [`Rivals`].
 
 use std::{mem, time::Duration};
 
 use crate::{
     model::{
         limits::{APPEND_ATTEMPTS, APPEND_DURATION},
+        seq::Seq,
         time::Timestamp,
     },
     ports::clock::Clock,
@@ -25,6 +30,108 @@ const LAST_WAIT: u32 = 200;
 /// may be late.
 pub(crate) const ATTEMPT_DURATION: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
+/// Unit of numbers of senders: an average is no whole number.
+const ONE: u64 = 16;
+
+/// Number of senders below which a sender counts as alone, in sixteenths.
+const ALONE: u64 = 2 * ONE;
+
+/// Maximum number of senders that a wait takes into account, in sixteenths.
+const MOST_SENDERS: u64 = 1_000 * ONE;
+
+/// Number of messages of others for each assumed sender, after which a waiting sender assumes more senders.
+const PASSED_PER_SENDER: u64 = 4;
+
+/// Weight of the last send in the average number of senders, in sixteenths.
+const WEIGHT: u64 = 2;
+
+/// Maximum number of senders that one send counts, as a multiple of the average: one that waited for long does not make
+/// the next ones wait too.
+const MOST_COUNTED: u64 = 3;
+
+/// Duration without other senders after which a sender counts as alone, as a multiple of the attempts of all.
+const QUIET: u32 = 8;
+
+/// Time for which a number of senders is remembered. Senders of a contended channel send again within it.
+const RIVALS_DURATION: Duration = Duration::from_secs(2);
+
+/// Number of concurrent senders of a channel, as one of them found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rivals {
+    /// Average over the last sends, with the sender itself, in sixteenths.
+    senders: u64,
+    /// Duration of the last attempt.
+    took: Duration,
+    /// Time of the last sign of another sender.
+    others_at: Timestamp,
+    /// End of the last send.
+    at: Timestamp,
+}
+
+/// Turns of the senders of one channel, as one of them sees them.
+#[derive(Debug)]
+struct Turns {
+    /// Number of senders before this call, in sixteenths.
+    known: u64,
+    /// First number of the channel that this call saw.
+    first: Option<Seq>,
+    /// Number of messages stored since then, in sixteenths.
+    passed: u64,
+    /// Duration of the last attempt.
+    took: Duration,
+    /// Time of the last sign of another sender before this call.
+    others_at: Option<Timestamp>,
+}
+
+impl Turns {
+    fn new(rivals: Option<Rivals>, now: Timestamp) -> Self {
+        let rivals = rivals.filter(|rivals| rivals.at.until(now) < RIVALS_DURATION);
+        Self {
+            known: rivals.map_or(ONE, |rivals| rivals.senders),
+            first: None,
+            passed: 0,
+            took: rivals.map_or(ATTEMPT_DURATION.0, |rivals| rivals.took),
+            others_at: rivals.map(|rivals| rivals.others_at),
+        }
+    }
+
+    fn saw(&mut self, last: Seq) {
+        let first = *self.first.get_or_insert(last);
+        let passed = last.get().saturating_sub(first.get());
+        self.passed = passed.saturating_mul(ONE).min(MOST_SENDERS * PASSED_PER_SENDER);
+    }
+
+    fn senders(&self) -> u64 {
+        self.known.max(self.passed / PASSED_PER_SENDER)
+    }
+
+    /// Returns the upper bound of a wait. If no other has passed, all senders together make about one attempt in the
+    /// duration of an attempt. A sender that many others have passed waits less, by the cube, and does not starve.
+    fn wait(&self) -> Duration {
+        let (senders, passed) = (u128::from(self.senders()), u128::from(self.passed));
+        let others = 2 * senders - senders.min(u128::from(ALONE));
+        let (part, whole) = (senders.pow(3), (senders + passed).pow(3));
+        let micros = self.took.as_micros() * others * part / (whole * u128::from(ONE));
+        Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    /// Returns the number of senders, unless this one is alone. `others` tells whether this call has met another one.
+    fn rivals(&self, others: bool, now: Timestamp) -> Option<Rivals> {
+        let passed = self.passed.max(ONE);
+        let others_at = self.others_at.filter(|_| !others).unwrap_or(now);
+        let quiet = self.took * QUIET * u32::try_from(self.known / ONE).unwrap_or(u32::MAX);
+        if !others && (self.others_at.is_none() || others_at.until(now) >= quiet) {
+            return None;
+        }
+        let counted = passed.min(self.known * MOST_COUNTED);
+        let average = (self.known * (ONE - WEIGHT) + counted * WEIGHT) / ONE;
+        // A sender that has lost a race goes on to wait until it knows that it is alone.
+        let least = if self.known >= ALONE || passed >= ALONE { ALONE } else { ONE };
+        let senders = average.max(passed / (2 * PASSED_PER_SENDER)).clamp(least, MOST_SENDERS);
+        Some(Rivals { senders, took: self.took, others_at, at: now })
+    }
+}
+
 /// Attempts at one write: up to [`APPEND_ATTEMPTS`], within [`APPEND_DURATION`].
 #[derive(Debug)]
 pub(crate) struct Contention<'a, Time> {
@@ -39,24 +146,65 @@ pub(crate) struct Contention<'a, Time> {
     wait: u32,
     /// Whether an attempt was behind since the last wait.
     was_behind: bool,
+    /// Turns of an append. A change has none, and its waits shrink with each loss.
+    turns: Option<Turns>,
 }
 
 impl<'a, Time: Clock> Contention<'a, Time> {
+    /// Begins a change of a message.
     pub(crate) fn new(clock: &'a Time) -> Self {
         let now = clock.now();
-        Self { clock, started: now, began: now, attempts: 0, wait: FIRST_WAIT, was_behind: false }
+        Self { clock, started: now, began: now, attempts: 0, wait: FIRST_WAIT, was_behind: false, turns: None }
     }
 
-    /// Begins the next attempt: the first one at once, and each other one after a wait, unless it may begin `at_once`.
+    /// Begins an append. `rivals` were found by the last one to the same channel.
+    pub(crate) fn in_turns(clock: &'a Time, rivals: Option<Rivals>) -> Self {
+        let began = Self::new(clock);
+        Self { turns: Some(Turns::new(rivals, began.started)), ..began }
+    }
+
+    /// Notes the last number of the channel, as it has just been read or given away.
+    pub(crate) fn saw(&mut self, last: Seq) {
+        if let Some(turns) = &mut self.turns {
+            turns.saw(last);
+        }
+    }
+
+    /// Returns whether the channel has probably no other sender.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.turns.as_ref().is_none_or(|turns| turns.senders() < ALONE)
+    }
+
+    /// Returns the number of senders, for the next append to the channel, after one that stored `seq`. `before` is the
+    /// last number that the environment knew.
+    pub(crate) fn won(&mut self, before: Option<Seq>, seq: Seq) -> Option<Rivals> {
+        self.saw(seq);
+        let turns = self.turns.as_ref()?;
+        let others = turns.passed > ONE || before.is_none_or(|before| before.next() != seq);
+        turns.rivals(others, self.clock.now())
+    }
+
+    /// Returns the number of senders, for the next append to the channel, after one that lost all races.
+    pub(crate) fn lost(&self) -> Option<Rivals> {
+        self.turns.as_ref()?.rivals(true, self.clock.now())
+    }
+
+    /// Begins the next attempt after a wait, unless it may begin `at_once`. The first attempt at a change does.
     /// Returns `false` if the attempts or the time are over.
     pub(crate) async fn begin(&mut self, at_once: bool) -> bool {
         if self.attempts == APPEND_ATTEMPTS {
             return false;
         }
-        if self.attempts > 0 && !at_once {
-            let (least, most) = ATTEMPT_DURATION;
-            let took = self.began.until(self.clock.now()).clamp(least, most);
-            self.clock.sleep(self.clock.jitter(took * self.wait / 100)).await;
+        if !at_once && (self.attempts > 0 || self.turns.is_some()) {
+            let took = self.took();
+            let most = match &mut self.turns {
+                Some(turns) => {
+                    turns.took = took.unwrap_or(turns.took);
+                    turns.wait()
+                }
+                None => took.unwrap_or_default() * self.wait / 100,
+            };
+            self.clock.sleep(self.clock.jitter(most)).await;
             self.wait = (self.wait * 3 / 4).max(LAST_WAIT);
             self.was_behind = false;
             if self.clock.now() >= self.started.plus(APPEND_DURATION) {
@@ -66,6 +214,12 @@ impl<'a, Time: Clock> Contention<'a, Time> {
         self.attempts += 1;
         self.began = self.clock.now();
         true
+    }
+
+    /// Returns the duration of the last attempt.
+    fn took(&self) -> Option<Duration> {
+        let (least, most) = ATTEMPT_DURATION;
+        (self.attempts > 0).then(|| self.began.until(self.clock.now()).clamp(least, most))
     }
 
     /// Begins the next attempt with the value that the store returned for one which was behind. The first such attempt
@@ -118,6 +272,84 @@ mod tests {
             }
             assert!(waited > Duration::ZERO, "seed {seed}");
         }
+    }
+
+    /// Returns what a call knows that follows `times` calls, each of which `passed` messages have passed.
+    fn after(times: u32, passed: u64, mut rivals: Option<Rivals>) -> Option<Rivals> {
+        for _ in 0..times {
+            let mut turns = Turns::new(rivals, NOW);
+            turns.saw(Seq::new(100));
+            turns.saw(Seq::new(100 + passed));
+            rivals = turns.rivals(true, NOW);
+        }
+        rivals
+    }
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000);
+
+    fn turns(known: u64, passed: u64) -> Turns {
+        let took = Duration::from_millis(10);
+        Turns { known: known * ONE, first: None, passed: passed * ONE, took, others_at: Some(NOW) }
+    }
+
+    #[test]
+    fn the_numbers_that_a_channel_gave_away_count_its_senders() {
+        let many = after(60, 64, None);
+        let senders = many.unwrap().senders;
+        assert!((60 * ONE..=64 * ONE).contains(&senders), "{senders}");
+        let one_bad_turn = after(1, 600, many).unwrap().senders;
+        assert!(one_bad_turn <= 80 * ONE, "{one_bad_turn}");
+        let few = after(60, 1, many).unwrap().senders;
+        assert_eq!(few, ALONE, "it is not known to be alone");
+        assert_eq!(after(5, 1, None).unwrap().senders, ONE, "two that take turns do not race");
+    }
+
+    #[test]
+    fn a_sender_is_alone_after_a_time_without_others() {
+        let quiet = Duration::from_millis(10) * QUIET * 16;
+        let after = |wait: Duration| turns(16, 1).rivals(false, NOW.plus(wait));
+        assert!(after(quiet.saturating_sub(Duration::from_millis(1))).is_some());
+        assert_eq!(after(quiet), None);
+        assert!(turns(16, 1).rivals(true, NOW.plus(quiet)).is_some_and(|rivals| rivals.others_at == NOW.plus(quiet)));
+        assert_eq!(Turns::new(None, NOW).rivals(false, NOW), None, "it has always been alone");
+    }
+
+    #[test]
+    fn who_was_passed_often_waits_less_until_there_must_be_more_senders() {
+        let took = Duration::from_millis(10);
+        let waits = |known, passed| turns(known, passed).wait();
+        assert_eq!((waits(1, 0), waits(2, 0), waits(16, 0)), (took, took * 2, took * 30));
+        assert_eq!(waits(16, 16), took * 30 / 8);
+        assert_eq!(waits(16, 64), took * 30 / 125);
+        // Four messages of each: the assumption is wrong.
+        assert_eq!(waits(1, 64), took * 30 / 125);
+        let mut idle = turns(1, 0);
+        idle.saw(Seq::ZERO);
+        idle.saw(Seq::new(4_000_000));
+        assert_eq!(idle.wait(), turns(1_000, 4_000).wait());
+        let longest = Turns { took: ATTEMPT_DURATION.1, ..turns(1_000, 0) }.wait();
+        assert_eq!(longest, ATTEMPT_DURATION.1 * 1_998);
+    }
+
+    #[tokio::test]
+    async fn the_first_attempt_waits_only_if_there_are_other_senders() {
+        let clock = TestClock::new(1);
+        let started = clock.now();
+        let rivals = |senders: u64| Some(Rivals { senders, took: ATTEMPT_DURATION.1, others_at: started, at: started });
+        for known in [None, rivals(ALONE - 1)] {
+            assert!(Contention::in_turns(&clock, known).is_alone());
+        }
+        let mut crowded = Contention::in_turns(&clock, rivals(64 * ONE));
+        assert!(!crowded.is_alone() && crowded.begin(false).await);
+        assert!(clock.now() > started, "a random wait of seed 1 is not 0");
+        assert!(started.until(clock.now()) <= ATTEMPT_DURATION.1 * 128);
+    }
+
+    #[test]
+    fn rivals_are_forgotten_after_a_pause() {
+        let rivals = after(60, 64, None);
+        assert!(Turns::new(rivals, NOW.plus(RIVALS_DURATION / 2)).senders() > 32 * ONE);
+        assert_eq!(Turns::new(rivals, NOW.plus(RIVALS_DURATION)).senders(), ONE);
     }
 
     #[tokio::test]

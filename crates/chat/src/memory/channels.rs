@@ -6,7 +6,7 @@ use super::{Call, Hook, MemoryStore, REMOVAL_PAGE, Reading, Rule};
 use crate::{
     model::{
         access::Authority,
-        channel::{Channel, Member, MemberAdded, MemberRole, Memberships, Visibility},
+        channel::{Channel, Instructions, Member, MemberAdded, MemberRole, Memberships, Visibility},
         error::StoreError,
         id::{ChannelId, IdempotencyKey, UserId},
         incarnation::ChannelKey,
@@ -47,15 +47,40 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
     }
 
     async fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
-        self.call(Call::Channel, |state| state.channels.get(id).cloned()).await
+        let found = self.call(Call::Channel, |state| state.channels.get(id).cloned()).await?;
+        Ok(found.map(Channel::without_instructions))
+    }
+
+    async fn with_instructions(&self, mut channels: Vec<Channel>) -> Result<Vec<Channel>, StoreError> {
+        let unread = |channel: &&Channel| channel.agent.instructions.is_unread();
+        let keys: Vec<ChannelKey> = channels.iter().filter(unread).map(Channel::key).collect();
+        if keys.is_empty() {
+            return Ok(channels);
+        }
+        let found: Vec<Instructions> = self
+            .call(Call::Instructions, |state| {
+                let of = |found: &Channel| found.agent.instructions.clone();
+                keys.iter().map(|key| state.channel(key).map(of).unwrap_or_default()).collect()
+            })
+            .await?;
+        let unread = channels.iter_mut().filter(|channel| channel.agent.instructions.is_unread());
+        for (channel, instructions) in unread.zip(found) {
+            channel.agent.instructions = instructions;
+        }
+        Ok(channels)
     }
 
     async fn channel_with_rev(&self, id: &ChannelId) -> Result<Option<(Channel, Rev)>, StoreError> {
         self.call(Call::Channel, |state| {
             let channel = state.channels.get(id)?;
-            Some((channel.clone(), state.last_change(&channel.key())))
+            Some((channel.clone().without_instructions(), state.last_change(&channel.key())))
         })
         .await
+    }
+
+    async fn current_channels(&self, ids: &[ChannelId]) -> Result<Vec<Channel>, StoreError> {
+        self.call(Call::CurrentChannels, |state| ids.iter().filter_map(|id| state.channels.get(id).cloned()).collect())
+            .await
     }
 
     async fn channels_among(&self, keys: &[ChannelKey]) -> Result<Vec<Channel>, StoreError> {
@@ -188,7 +213,10 @@ impl<H: Hook> MemoryStore<H> {
     /// Returns the channels of some keys, or `None` for keys whose id leads to another channel or none.
     async fn channels(&self, keys: impl Iterator<Item = &ChannelKey>) -> Result<Vec<Option<Channel>>, StoreError> {
         let keys: Vec<&ChannelKey> = keys.collect();
-        self.call(Call::Channel, |state| keys.iter().map(|key| state.channel(key).cloned()).collect()).await
+        self.call(Call::Channel, |state| {
+            keys.iter().map(|key| Some(state.channel(key)?.clone().without_instructions())).collect()
+        })
+        .await
     }
 }
 

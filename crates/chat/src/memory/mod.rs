@@ -25,8 +25,8 @@ pub use hook::{Call, CallFault, Hook, Reading, Reliable};
 pub use rule::Rule;
 use state::Decision;
 pub use state::{
-    ChangeRecord, Effect, MessageItem, PiecePlace, State, StoredGate, StoredLease, StoredPiece, StreamRecord,
-    Subscriptions,
+    ChangeRecord, Effect, MessageItem, PiecePlace, PresenceRecord, State, StoredGate, StoredLease, StoredPiece,
+    StreamRecord, Subscriptions,
 };
 
 use crate::model::{error::StoreError, incarnation::ChannelKey};

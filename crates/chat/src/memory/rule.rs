@@ -64,6 +64,10 @@ pub enum Rule {
     GateAlone,
     /// A page of subscriptions ends where the next one begins.
     PageEnd,
+    /// A page of an audience ends where the next one begins.
+    AudiencePageEnd,
+    /// All parts of a channel's subscriptions are read.
+    PartsRead,
     /// A lease on a pending end excludes other functions until it ends.
     LeaseHeld,
     /// Accepting requires the invitation, and the channel as it was read.
@@ -74,6 +78,14 @@ pub enum Rule {
     ChannelsCounted,
     /// A connection gets first the channels that its user chose.
     ChosenFirst,
+    /// A pending connection is among those of its user.
+    PendingListed,
+    /// A pending connection can be subscribed.
+    PendingSubscribed,
+    /// The subscriptions that listen to presence are stored.
+    ListenersKept,
+    /// A user is recorded as offline only if the record is as it was read.
+    PresenceAsRead,
 }
 
 /// Set of removed rules.

@@ -69,6 +69,8 @@ async fn the_laws_notice_each_rule_that_is_taken_out() {
         Rule::InvitationEnds,
         Rule::ChannelsCounted,
         Rule::ChosenFirst,
+        Rule::ListenersKept,
+        Rule::PresenceAsRead,
     ];
     for rule in rules {
         let found = conforms(&MemoryStore::new(Reliable).without(rule)).await;

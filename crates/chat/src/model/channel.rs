@@ -1,6 +1,6 @@
 //! Channels and their members.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::Error};
 
 use crate::model::{
     id::{ChannelId, UserId},
@@ -33,14 +33,76 @@ pub enum AgentMode {
     Off,
 }
 
+/// Instructions for the agent in a channel. They are stored beside the channel, so that a send does not pay for them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(from = "Option<String>")]
+pub enum Instructions {
+    /// No instructions.
+    #[default]
+    None,
+    /// Instructions that were not read with the channel. They cannot be shown.
+    Unread,
+    /// Instructions.
+    Text(String),
+}
+
+impl Instructions {
+    /// Returns whether there are none.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// Returns whether there are some that were not read.
+    #[must_use]
+    pub const fn is_unread(&self) -> bool {
+        matches!(self, Self::Unread)
+    }
+
+    /// Returns the text, if it was read.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::None | Self::Unread => None,
+        }
+    }
+
+    /// Returns the same instructions, as they are without their text.
+    #[must_use]
+    pub const fn unread(&self) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Unread | Self::Text(_) => Self::Unread,
+        }
+    }
+}
+
+impl From<Option<String>> for Instructions {
+    fn from(text: Option<String>) -> Self {
+        text.map_or(Self::None, Self::Text)
+    }
+}
+
+impl Serialize for Instructions {
+    /// Fails for instructions that were not read: left out, they would look removed.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.serialize_none(),
+            Self::Unread => Err(S::Error::custom("the instructions of the agent were not read")),
+            Self::Text(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
 /// Agent settings of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AgentSettings {
     /// Messages that the agent replies to.
     pub mode: AgentMode,
     /// Instructions for the agent in this channel.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instructions: Option<String>,
+    #[serde(default, skip_serializing_if = "Instructions::is_none")]
+    pub instructions: Instructions,
     /// Model. `None`: the deployment's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -89,6 +151,13 @@ impl Channel {
     #[must_use]
     pub fn key(&self) -> ChannelKey {
         ChannelKey { channel_id: self.channel_id.clone(), incarnation: self.incarnation }
+    }
+
+    /// Returns the channel without the text of its agent's instructions.
+    #[must_use]
+    pub fn without_instructions(mut self) -> Self {
+        self.agent.instructions = self.agent.instructions.unread();
+        self
     }
 }
 
@@ -249,4 +318,27 @@ pub enum MemberAdded {
     Already(Member),
     /// The authority has changed since it was read.
     Stale,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn instructions_that_were_not_read_are_never_shown() {
+        let with = |instructions| AgentSettings { instructions, ..AgentSettings::default() };
+        let shown = |settings: &AgentSettings| serde_json::to_value(settings).map_err(|_| ());
+        let text = with(Instructions::Text("rhyme".to_owned()));
+        assert_eq!(shown(&text), Ok(json!({ "mode": "always", "instructions": "rhyme" })));
+        assert_eq!(shown(&with(Instructions::None)), Ok(json!({ "mode": "always" })));
+        assert_eq!(shown(&with(Instructions::Unread)), Err(()));
+        let read = |value: Value| serde_json::from_value::<AgentSettings>(value).unwrap();
+        assert_eq!(read(json!({ "mode": "always", "instructions": "rhyme" })), text);
+        assert_eq!(read(json!({ "mode": "always" })), AgentSettings::default());
+        assert_eq!(read(json!({ "mode": "always", "instructions": null })), AgentSettings::default());
+        assert_eq!(text.instructions.unread(), Instructions::Unread);
+        assert_eq!(Instructions::None.unread(), Instructions::None);
+    }
 }

@@ -273,7 +273,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{
-            channel::{MemberRole, Visibility},
+            channel::{Instructions, MemberRole, Visibility},
             connection::ConnectionKey,
             limits::{AGENT_INSTRUCTIONS_BYTES, CONTENT_BYTES},
         },
@@ -347,7 +347,7 @@ mod tests {
     fn the_frame_of_a_channel_with_the_longest_instructions_fits() {
         let mut large = channel();
         // Each of these bytes takes six in JSON.
-        large.agent.instructions = Some("\u{1}".repeat(AGENT_INSTRUCTIONS_BYTES));
+        large.agent.instructions = Instructions::Text("\u{1}".repeat(AGENT_INSTRUCTIONS_BYTES));
         let frame = ephemeral_frame(&large.channel_id.clone(), &EphemeralEvent::ChannelUpdated(large.into()));
         assert!(frame.unwrap().len() <= FRAME_BYTES);
     }

@@ -53,6 +53,13 @@ pub const CHANGE_DURATION: Duration = Duration::from_hours(24 * 30);
 /// Maximum age of a cached number of a channel's last change. An older one is read again with the channel head.
 pub const CACHED_REV_DURATION: Duration = Duration::from_mins(10);
 
+/// Maximum number of tokens that an environment takes at once for the messages of a sender.
+pub const HANDFUL_TOKENS: u32 = 10;
+
+/// Part of a sender's tokens that one environment takes at most: one of so many. A sender with fewer than twice as many
+/// tokens takes one at a time.
+pub const HANDFUL_SHARE: u32 = 4;
+
 /// Intervals between the polls of a request that waits. The last one repeats.
 pub const WAIT_POLL_INTERVALS: [Duration; 3] =
     [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
@@ -137,12 +144,18 @@ pub const USERS_PER_REACTION: usize = 100;
 /// Maximum number of users that a reaction names to clients. The rest are only counted.
 pub const USERS_LISTED_PER_REACTION: usize = 10;
 
-/// Default maximum number of subscriptions of a channel with presence events or read receipts. A deployment may set
-/// another. In a larger channel each arrival and each mark would cost a push to every socket.
+/// Default maximum number of subscriptions of a channel with presence events, typing events or read receipts. A
+/// deployment may set another. In a larger channel each arrival and each mark would cost a push to every socket.
 pub const PRESENCE_SUBSCRIPTIONS: usize = 200;
 
-/// Maximum number of sockets that one listing of presence asks the gateway about.
-pub const PRESENCE_PROBES: usize = 100;
+/// Maximum number of sockets that one listing of presence asks the gateway about. Only sockets that are older than
+/// [`SILENCE_DURATION`](crate::ports::socket_gateway::SILENCE_DURATION) are asked about.
+pub const PRESENCE_PROBES: usize = 5;
+
+/// Maximum number of pushes for the users that come to one channel at once. Further users are not announced, and so
+/// not withdrawn. A fifth of
+/// [`REQUESTS_PER_SECOND`](crate::ports::socket_gateway::REQUESTS_PER_SECOND), for a batch of each second.
+pub const ARRIVAL_PUSHES: usize = 2_000;
 
 /// Rate of a user's typing events in one channel.
 pub const TYPING_BUCKET: Bucket = Bucket { every: Duration::from_secs(2), burst: 3 };
@@ -218,6 +231,13 @@ pub const CONTEXT_MESSAGES: u16 = 50;
 /// Interval at which the agent looks for text of a draft to store and to show, and wait before the first frame.
 pub const DELTA_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Maximum number of pushes per second of one draft's frames: a twentieth of
+/// [`REQUESTS_PER_SECOND`](crate::ports::socket_gateway::REQUESTS_PER_SECOND).
+pub const DRAFT_PUSHES_PER_SECOND: u32 = 500;
+
+/// Maximum number of sockets that receive the frames of a draft. A larger audience receives the finished message only.
+pub const DRAFT_LISTENERS: usize = 2_000;
+
 /// Timeout of a push of a draft's frame, and of the last frames of a socket.
 pub const EPHEMERAL_PUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -226,6 +246,17 @@ pub const PUSH_ATTEMPTS: u32 = 4;
 
 /// Duration from which a push is logged as slow, with its connection.
 pub const SLOW_PUSH: Duration = Duration::from_secs(1);
+
+/// Default rate at which one channel is delivered to a crowd, in pushes a second. A deployment may set another. An
+/// account has 10,000 requests a second for all its APIs and `@connections` together ("API Gateway quotas"). A fifth
+/// remains for requests, handshakes and other channels. So 100,000 sockets are reached in 12.5 s.
+pub const DELIVERY_RATE: u32 = 8_000;
+
+/// Maximum number of concurrent dispatches of one delivery. Each holds the frames of one shard in memory.
+pub const DISPATCH_CONCURRENCY: usize = 8;
+
+/// Maximum attempts at one dispatch. After that the whole delivery fails, and the stream repeats it.
+pub const DISPATCH_ATTEMPTS: u32 = 4;
 
 /// Maximum number of concurrent pushes, over all sockets of a delivery.
 pub const PUSH_CONCURRENCY: usize = 64;

@@ -19,6 +19,7 @@ pub mod message;
 pub mod message_ref;
 pub mod message_view;
 pub mod number;
+pub mod parts;
 pub mod patch;
 pub mod pending_end;
 pub mod preview;

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::id::Seed;
 use crate::model::{
-    id::{ConnectionId, UserId},
+    id::UserId,
     incarnation::{ChannelKey, Incarnation},
     limits::PENDING_LEASE_DURATION,
+    parts::AudienceCursor,
     time::Timestamp,
 };
 
@@ -34,8 +35,8 @@ pub struct PendingEnd {
     pub channel: ChannelKey,
     /// Cause.
     pub cause: EndCause,
-    /// Progress: the subscriptions up to this connection are done.
-    pub after: Option<ConnectionId>,
+    /// Progress: the subscriptions up to this position are done.
+    pub after: Option<AudienceCursor>,
     /// Expiry of the lease, until which only its holder works on the record.
     pub lease_until: Timestamp,
 }

@@ -26,6 +26,12 @@ impl PushReport {
         self.delivered + self.gone + self.requeued + self.failed
     }
 
+    /// Returns the report, unless every socket received all frames at the first attempt. Then its number says everything.
+    #[must_use]
+    pub fn unusual(self) -> Option<Self> {
+        (self.delivered < self.sockets() || self.retried > 0).then_some(self)
+    }
+
     /// Records the counts on a span that has these fields.
     pub(crate) fn record(&self, span: &Span) {
         span.record("switchboard.pushes.delivered", integer(self.delivered));

@@ -60,6 +60,13 @@ impl Bucket {
         if wait.is_zero() { Ok(full_at.plus(self.every)) } else { Err(wait) }
     }
 
+    /// Returns the number of tokens at `now` in a bucket that is full at `full_at`.
+    #[must_use]
+    pub fn left(&self, full_at: Timestamp, now: Timestamp) -> u32 {
+        let taken = now.until(full_at).as_nanos().div_ceil(self.every.as_nanos().max(1));
+        self.burst.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX))
+    }
+
     /// Returns the wait for a token at `now`, if the bucket is full at `full_at`.
     #[must_use]
     pub fn wait(&self, full_at: Timestamp, now: Timestamp) -> Duration {
@@ -69,10 +76,8 @@ impl Bucket {
     /// Returns the state at `now` of a bucket that is full at `full_at`.
     #[must_use]
     pub fn quota(self, action: &'static str, full_at: Timestamp, now: Timestamp) -> Quota {
-        let until_full = now.until(full_at);
-        let taken = until_full.as_nanos().div_ceil(self.every.as_nanos().max(1));
-        let left = self.burst.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
-        let reset = if left == 0 { self.wait(full_at, now) } else { until_full };
+        let left = self.left(full_at, now);
+        let reset = if left == 0 { self.wait(full_at, now) } else { now.until(full_at) };
         Quota { action, bucket: self, left, reset }
     }
 

@@ -92,18 +92,31 @@ pub trait ChannelStore: Send + Sync {
     /// Returns the channel that currently has an id.
     fn channel(&self, id: &ChannelId) -> impl Future<Output = Result<Option<Channel>, StoreError>> + Send;
 
+    /// Returns these channels with the instructions of their agents, in the same order. All other reads leave the text
+    /// out ([`Instructions::Unread`](crate::model::channel::Instructions::Unread)). Instructions are at least as new as
+    /// their channel was read. Makes no request if all of them were read. Takes at most
+    /// [`PAGE_ITEMS`](crate::model::limits::PAGE_ITEMS) channels, each id once.
+    fn with_instructions(
+        &self,
+        channels: Vec<Channel>,
+    ) -> impl Future<Output = Result<Vec<Channel>, StoreError>> + Send;
+
     /// Returns the channel that currently has an id, and the number of its last change.
     fn channel_with_rev(
         &self,
         id: &ChannelId,
     ) -> impl Future<Output = Result<Option<(Channel, Rev)>, StoreError>> + Send;
 
+    /// Returns the channels that currently have these ids, in any order. Leaves out ids that lead to none. Takes at most
+    /// [`PAGE_ITEMS`](crate::model::limits::PAGE_ITEMS) ids, each once.
+    fn current_channels(&self, ids: &[ChannelId]) -> impl Future<Output = Result<Vec<Channel>, StoreError>> + Send;
+
     /// Returns the channels of these keys, in any order. Leaves out keys whose id leads to another channel or to none.
     /// Takes at most [`PAGE_ITEMS`](crate::model::limits::PAGE_ITEMS) keys.
     fn channels_among(&self, keys: &[ChannelKey]) -> impl Future<Output = Result<Vec<Channel>, StoreError>> + Send;
 
-    /// Replaces the settings of the channel in `by`: all fields except the last message's `seq` and time. Condition:
-    /// the version is the one that was read. The same transaction records `pending`, if given. If the visibility
+    /// Replaces the settings of the channel in `by`: all fields except the last message's `seq` and time, and
+    /// instructions that were not read. Condition: the version is the one that was read. The same transaction records `pending`, if given. If the visibility
     /// changes, it also changes the [`Gate`](crate::model::connection::Gate). Returns `false` if the authority has
     /// changed since it was read.
     fn update(

@@ -7,42 +7,58 @@ use crate::model::{
     error::StoreError,
     id::{ConnectionId, UserId},
     incarnation::ChannelKey,
+    parts::{AudienceCursor, Parts},
     time::Timestamp,
 };
 
-/// Page of a channel's subscriptions, in the order of the connections' ids.
+/// Page of a channel's subscriptions, part by part, in each in the order of the connections' ids.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SubscriptionPage {
     /// The subscriptions.
     pub subscriptions: Vec<Subscription>,
-    /// Connection after which the next page begins, if there may be more.
-    pub next_after: Option<ConnectionId>,
+    /// Position at which the next page begins, if there may be more.
+    pub next_after: Option<AudienceCursor>,
+}
+
+/// Page of a channel's audience, for a reader that does not keep all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AudiencePage {
+    /// The gate, read no later than the subscriptions. Only the first page has it.
+    pub gate: Gate,
+    /// Subscriptions, including refused ones. A page may have none and not be the last.
+    pub subscriptions: Vec<Subscription>,
+    /// Number of parts that are read.
+    pub parts: Parts,
+    /// Position at which the next page begins, if there may be more.
+    pub next: Option<AudienceCursor>,
 }
 
 /// Store of connections and subscriptions. All reads are strongly consistent.
 pub trait ConnectionStore: Send + Sync {
-    /// Adds a connection to those of its user, before the user's memberships are read. A function that ends a
-    /// membership from then on finds the connection.
-    fn register_pending(
-        &self,
-        user: &UserId,
-        connection: &UserConnection,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Stores a connection without channels, before the user's memberships are read. It is pending until
+    /// [`ConnectionStore::activate`]. A function that ends a membership from then on finds it among the connections of
+    /// its user. A function that begins a membership from then on subscribes it.
+    fn register_pending(&self, connection: &Connection) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes a pending connection that is not to be opened.
+    /// Removes a pending connection that is not to be opened, and the subscriptions that others have added to it. The
+    /// connection goes first: from then on none can be added.
     fn remove_pending(
         &self,
         user: &UserId,
         connection: &UserConnection,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Stores a pending connection as open, and then its subscriptions. In this order an interrupted call leaves only
-    /// subscriptions that the connection names. Subscriptions to `by_membership` rest on memberships.
+    /// Opens a pending connection: adds the channels of `connection` to those that others have added, and stores its
+    /// subscriptions and `left_out`. Subscriptions to `by_membership` rest on memberships. Condition: the connection
+    /// still has this key. Returns all of its channels, or `None` if there is no such connection.
+    ///
+    /// The connection and its subscriptions are stored side by side. An interrupted call may leave subscriptions that
+    /// the connection does not name: the next push to its socket removes each, or it expires.
     fn activate(
         &self,
         connection: &Connection,
         by_membership: &BTreeSet<ChannelKey>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<Vec<ChannelKey>>, StoreError>> + Send;
 
     /// Writes the times and the allowed channels of a connection whose token was renewed, everywhere they are stored.
     /// Condition: the connection still has this key. Returns its channels, or `None` if there is no such connection.
@@ -69,6 +85,10 @@ pub trait ConnectionStore: Send + Sync {
     /// repeated call finds an interrupted one. Returns `false` if there was no such connection.
     fn close(&self, connection: &ConnectionKey) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// Does the same as [`ConnectionStore::close`] with a connection that the caller has read. Channels that were added
+    /// after that are removed too.
+    fn close_found(&self, found: &Connection) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// Returns the subscriptions of a channel, and its gate. Leaves out those that have expired by `now`.
     fn audience(
         &self,
@@ -87,15 +107,33 @@ pub trait ConnectionStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Audience, StoreError>> + Send;
 
+    /// Returns the page of a channel's audience at a position, or the first one. Its size is bounded, whatever the size
+    /// of the audience. Leaves out entries that have expired by `now`.
+    fn audience_page(
+        &self,
+        channel: &ChannelKey,
+        at: Option<&AudienceCursor>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<AudiencePage, StoreError>> + Send;
+
+    /// Divides the subscriptions of a channel into more parts than `parts`, if the store needs more for this number of
+    /// them. Condition: the channel does not have more already. Later subscriptions are written into the new parts.
+    fn divide(
+        &self,
+        channel: &ChannelKey,
+        parts: Parts,
+        subscriptions: usize,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Returns the gate of a channel. Leaves out entries that have expired by `now`.
     fn gate(&self, channel: &ChannelKey, now: Timestamp) -> impl Future<Output = Result<Gate, StoreError>> + Send;
 
-    /// Returns about `limit` subscriptions of a channel, after the connection `after`. Leaves out those that have
-    /// expired by `now`.
+    /// Returns about `limit` subscriptions of a channel, from the position `after` on. Leaves out those that have expired
+    /// by `now`.
     fn subscriptions_page(
         &self,
         channel: &ChannelKey,
-        after: Option<&ConnectionId>,
+        after: Option<&AudienceCursor>,
         limit: u16,
         now: Timestamp,
     ) -> impl Future<Output = Result<SubscriptionPage, StoreError>> + Send;

@@ -66,13 +66,14 @@ pub struct IdempotencyRecord {
     pub expires_at: Timestamp,
 }
 
-/// Token that an append takes from its sender's bucket
-/// ([`LimitedAction::Send`](crate::ports::rate_limiter::LimitedAction::Send)).
+/// Tokens that an append takes from its sender's bucket
+/// ([`LimitedAction::Send`](crate::ports::rate_limiter::LimitedAction::Send)): one for its message, or a handful for later
+/// ones too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token {
     /// Time when the bucket is full, as the sender caches it. `None`: the bucket is full.
     pub full_at: Option<Timestamp>,
-    /// Time when the bucket is full after the token is taken.
+    /// Time when the bucket is full after the tokens are taken.
     pub next: Timestamp,
 }
 
@@ -91,7 +92,7 @@ pub struct Append<'a> {
     pub record: Option<&'a IdempotencyRecord>,
     /// Member that must exist, if the channel is private and the sender is a user.
     pub member: Option<&'a UserId>,
-    /// Token to take in the same transaction, if the sender's rate is limited.
+    /// Tokens to take in the same transaction. `None`: the sender's rate is not limited, or a token was taken before.
     pub token: Option<Token>,
     /// Current time. It distinguishes expired records from live ones.
     pub now: Timestamp,

@@ -13,6 +13,13 @@ pub const CONNECTION_DURATION: Duration = Duration::from_hours(2);
 /// Maximum duration of a handshake after its connection is stored: the timeout of an integration (same page).
 pub const HANDSHAKE_DURATION: Duration = Duration::from_secs(29);
 
+/// Maximum silence of a connection, after which the gateway ends it (same page).
+pub const SILENCE_DURATION: Duration = Duration::from_mins(10);
+
+/// Number of requests per second that the gateway accepts, of all kinds together ("Amazon API Gateway quotas", the
+/// default for an account and a region).
+pub const REQUESTS_PER_SECOND: u32 = 10_000;
+
 /// Result of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {

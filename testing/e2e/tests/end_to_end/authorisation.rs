@@ -1,7 +1,7 @@
 //! Authorization: every route, called by each kind of user, on channels of every kind. The expected table is in
 //! `docs/reference/authorization.md`; a run prints the actual one.
 
-use std::{fmt::Write, path::Path};
+use std::fmt::Write;
 
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use switchboard_client::Method;
 
 use crate::{
     issuers::{ALL, of_tenant, with_tenants},
+    programs::workspace,
     stack::{Stack, token_of},
 };
 
@@ -148,7 +149,7 @@ async fn everybody_may_do_what_the_table_says() {
         table.push('\n');
     }
     println!("{table}");
-    let documented = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/authorization.md");
+    let documented = workspace().join("docs/reference/authorization.md");
     let documented = std::fs::read_to_string(documented).unwrap();
     assert!(documented.trim_end().ends_with(table.trim_end()), "docs/reference/authorization.md differs");
     stack.stop();

@@ -3,7 +3,7 @@
 use std::{net::TcpListener, process::Output};
 
 use crate::{
-    programs::runner,
+    programs::{runner, workspace},
     stack::{PATIENCE, Stack},
 };
 
@@ -81,7 +81,7 @@ async fn token_prints_a_token_alone_on_its_last_line() {
 async fn the_alias_takes_its_options_with_and_without_a_separator() {
     let cargo = async |arguments: &[&str]| {
         let output = tokio::process::Command::new(env!("CARGO"))
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+            .current_dir(workspace())
             .arg("local")
             .args(arguments)
             .kill_on_drop(true)

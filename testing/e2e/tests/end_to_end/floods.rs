@@ -231,7 +231,11 @@ async fn members_are_not_added_without_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_costs_more_than_it_looks_has_a_bucket_for_each_kind() {
     const TRIES: usize = 40;
-    let stack = Stack::with(&[("ActionRate", "1".to_owned()), ("ActionBurst", "5".to_owned())]);
+    let stack = Stack::with(&[
+        ("ActionRate", "1".to_owned()),
+        ("ActionBurst", "5".to_owned()),
+        ("PresencePerMinute", "5".to_owned()),
+    ]);
     let mut socket = stack.connect(&token_of("mallory"), "?channels=lobby").await.unwrap();
     let id = socket.id().await.replace('=', "%3D");
     for number in 0..TRIES {

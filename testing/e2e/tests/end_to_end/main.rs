@@ -33,6 +33,7 @@ mod patience;
 mod presence;
 mod problems;
 mod programs;
+mod quotas;
 mod races;
 mod raw;
 mod reactions;

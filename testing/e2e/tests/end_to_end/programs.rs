@@ -1,4 +1,4 @@
-//! The tested programs: the runner, and the functions of another build. Settings of the tests.
+//! The tested programs: the runner and the functions. Settings of the tests.
 
 use std::{
     collections::BTreeSet,
@@ -11,8 +11,8 @@ use std::{
 
 use local::binaries;
 
-/// Returns the folder of the functions: that of another build, which is tested instead of the workspace's, or that of the
-/// workspace's, which are built once. Each stack would ask Cargo again.
+/// Returns the folder of the functions. They are those of another build, such as those of `images/check-arm64.sh`, or the
+/// workspace's, which are built once: each stack would ask Cargo again.
 pub(crate) fn functions() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| std::env::var_os("SWITCHBOARD_TEST_BIN_DIR").map_or_else(build, PathBuf::from))

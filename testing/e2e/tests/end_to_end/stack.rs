@@ -79,6 +79,11 @@ impl Stack {
         Self::start(&["--in-memory", "--out-of-phase", &seed.to_string()])
     }
 
+    /// Starts a stack in memory with options for its quotas.
+    pub(crate) fn narrow(quotas: &[&str]) -> Self {
+        Self::start(&[&["--in-memory"], quotas].concat())
+    }
+
     fn with_environment(parameters: &[(&str, String)], environment: &[(&str, &str)]) -> Self {
         Self::with_options(&["--in-memory"], parameters, environment)
     }

@@ -1,13 +1,15 @@
 //! Drafts that a client shows, joined by the `position` of their frames.
 
+use std::collections::BTreeSet;
+
 use chat::{
     app::agent::progress::ReplyProgress,
     model::{error::ChatError, id::ChannelId, seq::Seq},
 };
 use serde_json::json;
-use switchboard_client::{ChannelLog, Frame, Reply};
+use switchboard_client::{ChannelLog, DraftStatus, Frame, Reply};
 
-use super::{Client, Left};
+use super::{Client, Left, reading::ChannelCopy};
 use crate::{invocation::request, mutant::Mutant, oracle};
 
 impl Client {
@@ -22,6 +24,29 @@ impl Client {
             oracle::held(&self.world, draft_id, draft.text(), seq.is_some());
         } else if self.world.has(Mutant::DraftGapIgnored) {
             oracle::held(&self.world, draft_id, &format!("{}{text}", draft.text()), seq.is_some());
+        }
+    }
+
+    /// Returns the questions of which the client shows a draft of the reply.
+    pub(super) fn drafts(&self) -> BTreeSet<(ChannelId, Seq)> {
+        if self.world.has(Mutant::DraftKept) {
+            return self.kept_drafts.clone();
+        }
+        let of_channel = |(of, copy): (&ChannelId, &ChannelCopy)| {
+            let questions = copy.log.drafts().map(|(question, _)| (of.clone(), Seq::new(question)));
+            questions.collect::<Vec<_>>()
+        };
+        self.copies.iter().flat_map(of_channel).collect()
+    }
+
+    /// Notes a frame of a draft for a client that ends drafts by frames only.
+    pub(super) fn keep_draft(&mut self, of: &ChannelId, frame: &Frame) {
+        let Frame::Draft { reply_to, status, .. } = frame else { return };
+        let place = (of.clone(), Seq::new(*reply_to));
+        if matches!(status, DraftStatus::Thinking | DraftStatus::Writing) {
+            self.kept_drafts.insert(place);
+        } else {
+            self.kept_drafts.remove(&place);
         }
     }
 

@@ -13,13 +13,15 @@ use std::{
 use chat::{
     app::{
         channel_lists::Filter,
-        connect::{Asked, Connect, Renewal},
+        connect::{Asked, Connect, ConnectLimits, Renewal},
         tickets::{issue, redeem},
     },
     model::{
         access,
         error::ChatError,
         id::{ChannelId, ConnectionId, UserId},
+        seq::Seq,
+        token_bucket::Bucket,
     },
     ports::{connection_store::ConnectionStore, ticket_store::Ticket},
 };
@@ -36,6 +38,10 @@ use crate::{
     world::{LOUNGE, MEMBER, PRIVATE, STRANGER, World, channel, user},
 };
 
+/// Limits of connections that no client reaches.
+pub(crate) const CONNECT_LIMITS: ConnectLimits =
+    ConnectLimits { bucket: Bucket { every: Duration::from_millis(1), burst: 1_000 }, connections: 20 };
+
 /// Maximum repeated requests for a channel that is not found.
 const PATIENCE: u32 = 5;
 
@@ -49,6 +55,8 @@ struct Client {
     copies: BTreeMap<ChannelId, ChannelCopy>,
     /// States of messages that the client derives from events and pages.
     derived: Derived,
+    /// Drafts that a client with a planted bug shows.
+    kept_drafts: BTreeSet<(ChannelId, Seq)>,
     /// Number of connections so far.
     connections: u32,
 }
@@ -70,6 +78,7 @@ pub(crate) fn start(world: &Arc<World>, name: &'static str, of: &str, named: Opt
         named: named.map(channel),
         copies: BTreeMap::new(),
         derived: Derived::default(),
+        kept_drafts: BTreeSet::new(),
         connections: 0,
     };
     world.time.spawn(client.run());
@@ -163,7 +172,7 @@ impl Client {
         let connected = request(&self.world, self.caller(), |node| async move {
             let token_expires_at = node.deadline(3_600);
             let asked = Connect { connection_id, user_id, token_expires_at, asked, allowed_channels: None };
-            node.connector().connect(asked, 20).await
+            node.connector().connect(asked, CONNECT_LIMITS).await
         })
         .await
         .1;
@@ -292,6 +301,7 @@ impl Client {
             return Ok(());
         }
         let Some(Ok(of)) = frame.channel_id().map(str::parse::<ChannelId>) else { return Ok(()) };
+        self.keep_draft(&of, &frame);
         let taken = self.take_frame(&of, frame).await;
         self.unless_gone(&of, taken)
     }
@@ -332,6 +342,7 @@ impl Client {
             connection: Some(id.clone()),
             shown: self.copies.iter().map(|(of, copy)| (of.clone(), copy.shown())).collect(),
             known: Arc::clone(&self.derived.0),
+            drafts: self.drafts(),
             since_open: since_open.clone(),
             follows: self.named.is_none(),
         });

@@ -118,7 +118,7 @@ async fn look(node: &Node, who: &'static str, kind: u64) {
             .is_ok_and(|page| !page.messages.is_empty()),
         1 => node.channel_messages().one_message(&id, &caller, Seq::FIRST).await.is_ok(),
         2 => list_members(&node.store, &id, &caller, None, 5).await.is_ok_and(|page| !page.members.is_empty()),
-        _ => node.presence().list(&id, &caller, None, 5).await.is_ok_and(|page| !page.users.is_empty()),
+        _ => node.presence().list(&id, &caller, None, 5, 200).await.is_ok_and(|page| !page.users.is_empty()),
     };
     if shows {
         node.answers_with_what_it_read();

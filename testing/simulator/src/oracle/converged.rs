@@ -15,10 +15,10 @@ use chat::{
     },
 };
 
-use super::{may_see, numbers, versions::differs};
+use super::{may_see, numbers, presence, rates, versions::differs};
 use crate::{
     executor::lock,
-    tables::{Accepted, Notes, Tables},
+    tables::{Accepted, ClientView, Notes, Tables},
     world::{LOUNGE, PUBLIC, World, channel},
 };
 
@@ -39,9 +39,11 @@ fn check(world: &World, is_end: bool) {
     found.extend(accepted(&state, &tables.notes.accepted));
     found.extend(replies(&state, &tables.notes));
     found.extend(threads(&state));
+    found.extend(rates::exceeded(world, &tables.notes));
     found.extend(numbers::records(&state, &tables.notes));
     found.extend(remains(&state));
     found.extend(subscriptions(&state, &tables, Timestamp::from_millis(world.time.now())));
+    found.extend(presence::shown(&state, &tables, Timestamp::from_millis(world.time.now())));
     found.extend(clients(&state, &tables, is_end));
     tables.violations.extend(found);
 }
@@ -224,6 +226,10 @@ fn clients(state: &State, tables: &Tables, is_end: bool) -> Vec<String> {
                 found.push(lacks(name, id, shown, &wanted));
                 continue;
             }
+            // Late frames of an earlier lounge name it by its id.
+            if !is_lounge {
+                found.extend(drafts_left(name, state, &key, view));
+            }
             let known = lock(&view.known);
             let history = state.messages.get(&key).into_iter().flat_map(BTreeMap::values);
             let wrong = history.filter_map(|item| differs(&known, &key, &item.stored.message));
@@ -231,6 +237,16 @@ fn clients(state: &State, tables: &Tables, is_end: bool) -> Vec<String> {
         }
     }
     found
+}
+
+/// Returns the drafts that a client shows although it has their messages.
+fn drafts_left(name: &str, state: &State, key: &ChannelKey, view: &ClientView) -> Vec<String> {
+    let all = state.messages.get(key).into_iter().flat_map(BTreeMap::values).map(|item| &item.stored.message);
+    let answered: BTreeSet<Seq> =
+        all.filter(|message| message.role != Role::User).filter_map(|message| message.reply_to).collect();
+    let left = view.drafts.iter().filter(|(of, question)| *of == key.channel_id && answered.contains(question));
+    left.map(|(_, question)| format!("{name} shows a draft of the reply to {question} of {key}, which it has"))
+        .collect()
 }
 
 fn lacks(name: &str, id: &ChannelId, shown: &[(Seq, String)], wanted: &[(Seq, String)]) -> String {

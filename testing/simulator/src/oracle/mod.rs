@@ -5,6 +5,8 @@ mod drafts;
 mod frames;
 mod numbers;
 mod permissions;
+mod presence;
+mod rates;
 mod revisions;
 mod versions;
 
@@ -25,6 +27,7 @@ pub(crate) use self::{
     drafts::{held, progressed, resumed, shown},
     frames::pushed,
     numbers::{delivered, without_first_numbers},
+    presence::announces,
     versions::{Derived, outdated},
 };
 use crate::{
@@ -78,6 +81,7 @@ pub(crate) fn commits(world: &World, caller: &Caller, process: u64, state: &Stat
     if let Effect::MessageAppended { item, .. } = effect {
         tables.notes.channels.insert(item.stored.message.message_id, item.stored.channel());
     }
+    rates::note(&mut tables.notes, effect);
     if let Effect::ChannelDeleted { channel, .. } = effect {
         tables.violations.extend(numbering(state, &channel.key()));
     }

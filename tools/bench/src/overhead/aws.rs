@@ -46,11 +46,13 @@ struct Calls {
     waited: Waited,
 }
 
-/// Time during which at least one call was in progress, and the number of calls.
+/// Time during which at least one call was in progress, the number of calls, and of round trips.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Waited {
     pub(crate) time: Duration,
     pub(crate) calls: usize,
+    /// Number of times at which a call began while no other was in progress. Calls side by side are one.
+    pub(crate) round_trips: usize,
 }
 
 impl Watch {
@@ -60,6 +62,7 @@ impl Watch {
 
     fn begin(&self) {
         self.with(|calls| {
+            calls.waited.round_trips += usize::from(calls.under_way == 0);
             calls.under_way += 1;
             calls.waited.calls += 1;
             calls.since.get_or_insert_with(Instant::now);
@@ -143,5 +146,23 @@ impl Gate {
             response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
         }
         Ok(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_side_by_side_are_one_round_trip() {
+        let watch = Watch::default();
+        watch.begin();
+        watch.begin();
+        watch.end();
+        watch.end();
+        watch.begin();
+        watch.end();
+        let Waited { calls, round_trips, .. } = watch.with(|calls| calls.waited);
+        assert_eq!((calls, round_trips), (3, 2));
     }
 }

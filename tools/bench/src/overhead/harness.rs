@@ -114,6 +114,7 @@ fn deployment(url: &str, parameters: &[(&str, &str)]) -> Deployment {
         ("ChannelsPerUser", "1000000"),
         ("ChannelsPerMinute", "1000000"),
         ("MembersPerMinute", "1000000"),
+        ("PresencePerMinute", "1000000"),
         ("ActionRate", "100000"),
         ("ActionBurst", "100000"),
     ];

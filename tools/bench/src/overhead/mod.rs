@@ -48,9 +48,19 @@ pub(crate) struct Options {
     /// Starts of each function
     #[arg(long, default_value_t = 40)]
     starts: usize,
+    /// Binary of a function to measure beside the two baselines. Repeatable. Default: all
+    #[arg(long, value_name = "FUNCTION")]
+    only: Vec<String>,
     /// Folder of built binaries, to use instead of building them
     #[arg(long)]
     bin_dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// Returns whether the function with this binary is measured.
+    fn covers(&self, binary: &str) -> bool {
+        self.only.is_empty() || matches!(binary, EMPTY | SDK) || self.only.iter().any(|name| name == binary)
+    }
 }
 
 /// One kind of event for one function.
@@ -77,11 +87,16 @@ struct Warm {
     rest_us: Summary,
     /// Number of calls of AWS per event.
     calls: f64,
+    /// Number of round trips per event: calls side by side are one.
+    round_trips: f64,
     /// Processor time per event, in microseconds.
     cpu_us: f64,
     /// The median rest as a multiple of the empty function's.
     times_empty: f64,
-    /// The same without the cost of the calls, measured with a function that makes one call by the SDK.
+    /// The median rest without the cost of the calls, in microseconds. That cost is measured with a function that makes
+    /// one call by the SDK.
+    own_us: f64,
+    /// The same as a multiple of the empty function's rest.
     times_empty_without_sdk: f64,
     /// Allocations per event, if they are counted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,6 +113,12 @@ struct Start {
     took_ms: Summary,
     /// The median as a multiple of the empty function's.
     times_empty: f64,
+    /// The median as a multiple of that of a function with the SDK and nothing else.
+    times_sdk: f64,
+    /// The median without the empty function's, in milliseconds.
+    own_ms: f64,
+    /// Peak memory of the process when it requests its first event, in MB.
+    peak_mb: f64,
     /// Size of the binary, in MB.
     size_mb: f64,
 }
@@ -115,12 +136,12 @@ pub(crate) async fn run(mut options: Options) -> Result<Report> {
     }
     let harness = Harness::start(options.bin_dir.as_deref(), &[]).await?;
     let mut warm = Vec::new();
-    for case in cases(&harness).await? {
+    for case in cases(&harness).await?.into_iter().filter(|case| options.covers(case.binary)) {
         eprintln!("{}: {}", case.binary, case.what);
         warm.push(measure(&harness, case, &options).await?);
     }
     compare(&mut warm);
-    let starts = starts(&harness, options.starts).await?;
+    let starts = starts(&harness, &options).await?;
     let table = format!("{}\n{}", warm_table(&warm), start_table(&starts));
     Report::with("overhead", table, &Lists { warm, starts })
 }
@@ -219,6 +240,7 @@ async fn measure(harness: &Harness, case: Case, options: &Options) -> Result<War
     let allocations = function.allocations().checked_sub(allocations_before).filter(|&count| count > 0);
     let count = real(took.len());
     let calls: usize = took.iter().map(|(_, waited, _)| waited.calls).sum();
+    let round_trips: usize = took.iter().map(|(_, waited, _)| waited.round_trips).sum();
     let cpu: Duration = took.iter().map(|(_, _, cpu)| *cpu).sum();
     Ok(Warm {
         function: binary,
@@ -228,8 +250,10 @@ async fn measure(harness: &Harness, case: Case, options: &Options) -> Result<War
         rest_us: Sample::microseconds(took.iter().map(|(answered, waited, _)| answered.saturating_sub(waited.time)))
             .summary(),
         calls: real(calls) / count,
+        round_trips: real(round_trips) / count,
         cpu_us: microseconds(cpu) / count,
         times_empty: f64::NAN,
+        own_us: f64::NAN,
         times_empty_without_sdk: f64::NAN,
         allocations: allocations.and_then(|all| Some(real(usize::try_from(all).ok()?) / count)),
         peak_mb: function.peak_memory(),
@@ -242,34 +266,50 @@ fn compare(warm: &mut [Warm]) {
     let (empty, call) = (of(EMPTY), of(SDK) - of(EMPTY));
     for one in warm {
         one.times_empty = one.rest_us.p50 / empty;
-        one.times_empty_without_sdk = (one.rest_us.p50 - one.calls * call) / empty;
+        one.own_us = one.rest_us.p50 - one.calls * call;
+        one.times_empty_without_sdk = one.own_us / empty;
     }
 }
 
 /// Starts all functions in turns, so that other load of the machine affects all of them equally.
-async fn starts(harness: &Harness, rounds: usize) -> Result<Vec<Start>> {
+async fn starts(harness: &Harness, options: &Options) -> Result<Vec<Start>> {
     let mut names: Vec<&str> = vec![EMPTY, SDK];
     names.extend(harness.stack.functions.iter().map(|function| function.binary.as_str()));
-    let mut took: Vec<Vec<Duration>> = names.iter().map(|_| Vec::new()).collect();
-    for round in 0..=rounds {
-        for (name, took) in names.iter().zip(&mut took) {
-            let start_up = harness.function(name).await?.start_up;
+    names.retain(|name| options.covers(name));
+    let mut took: Vec<(Vec<Duration>, f64)> = names.iter().map(|_| (Vec::new(), 0.0)).collect();
+    for round in 0..=options.starts {
+        for (name, (took, peak_mb)) in names.iter().zip(&mut took) {
+            let function = harness.function(name).await?;
+            *peak_mb = function.peak_memory().max(*peak_mb);
             // The first start reads the binary from the disk.
             if round > 0 {
-                took.push(start_up);
+                took.push(function.start_up);
             }
         }
     }
     let mut starts = Vec::new();
-    for (name, took) in names.into_iter().zip(took) {
+    for (name, (took, peak_mb)) in names.into_iter().zip(took) {
         let size = std::fs::metadata(&harness.binaries[name])?.len();
         let size_mb = real(usize::try_from(size / 1024)?) / 1024.0;
         let took_ms = Sample::milliseconds(took).summary();
-        starts.push(Start { function: name.to_owned(), took_ms, times_empty: f64::NAN, size_mb });
+        let unknown = f64::NAN;
+        let function = name.to_owned();
+        starts.push(Start {
+            function,
+            took_ms,
+            times_empty: unknown,
+            times_sdk: unknown,
+            own_ms: unknown,
+            peak_mb,
+            size_mb,
+        });
     }
-    let empty = starts.first().map_or(f64::NAN, |empty| empty.took_ms.p50);
+    let of = |name: &str| starts.iter().find(|one| one.function == name).map_or(f64::NAN, |one| one.took_ms.p50);
+    let (empty, sdk) = (of(EMPTY), of(SDK));
     for start in &mut starts {
         start.times_empty = start.took_ms.p50 / empty;
+        start.times_sdk = start.took_ms.p50 / sdk;
+        start.own_ms = start.took_ms.p50 - empty;
     }
     Ok(starts)
 }
@@ -281,10 +321,12 @@ fn warm_table(warm: &[Warm]) -> String {
         "p50 µs",
         "p99 µs",
         "calls",
+        "round trips",
         "waited p50 µs",
         "rest p50 µs",
         "× empty",
-        "without SDK × empty",
+        "own µs",
+        "own × empty",
         "CPU µs",
         "allocations",
         "peak MB",
@@ -296,9 +338,11 @@ fn warm_table(warm: &[Warm]) -> String {
             short(one.answered_us.p50),
             short(one.answered_us.p99),
             short(one.calls),
+            short(one.round_trips),
             short(one.waited_us.p50),
             short(one.rest_us.p50),
             short(one.times_empty),
+            short(one.own_us),
             short(one.times_empty_without_sdk),
             short(one.cpu_us),
             one.allocations.map_or_else(|| "-".to_owned(), short),
@@ -309,13 +353,17 @@ fn warm_table(warm: &[Warm]) -> String {
 }
 
 fn start_table(starts: &[Start]) -> String {
-    let mut table = Table::new(&["function", "start p50 ms", "p99 ms", "× empty", "binary MB"]);
+    let header = ["function", "start p50 ms", "p99 ms", "own ms", "× empty", "× with SDK only", "peak MB", "binary MB"];
+    let mut table = Table::new(&header);
     for start in starts {
         table.row([
             start.function.clone(),
             short(start.took_ms.p50),
             short(start.took_ms.p99),
+            short(start.own_ms),
             short(start.times_empty),
+            short(start.times_sdk),
+            short(start.peak_mb),
             short(start.size_mb),
         ]);
     }

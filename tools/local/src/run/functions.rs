@@ -38,6 +38,7 @@ pub(super) async fn start_functions(
     let lambda = Lambda::new(LambdaConfig {
         environment: function_environment(addresses, dynamodb, function_log_level(&options.log_level)),
         pending_dir: Some(opened.directory.join("pending")),
+        quotas: opened.quotas.clone(),
         runtime_limits: DoorLimits { head: door_limits().head, ..doors::RUNTIME_LIMITS },
         ..LambdaConfig::new(stack.functions.clone(), binaries, REGION, queues.clone())
     })?;

@@ -8,7 +8,7 @@ use emulator::{
     event_source::{self, Mapping},
     lambda::{self, Invoke, Lambda, Queues},
     logs::{self, Logs},
-    rest,
+    quotas, rest,
     stack::Stack,
     websocket,
 };
@@ -61,11 +61,19 @@ pub(super) fn start_gateways(
     let logs_api = access::signed(logs::router(logs, access.clone(), arn("logs", "log-group:")));
     servers.serve_service(listeners.logs, Door::programs(), limits, logs_api);
 
-    let rest_api = rest::Gateway::new(stack.rest_api.clone(), REGION, ACCOUNT_ID, invoke.clone());
+    let quotas = &opened.quotas;
+    let rest_api =
+        rest::Gateway::with_quotas(stack.rest_api.clone(), REGION, ACCOUNT_ID, invoke.clone(), quotas.clone());
     let apis = Door::pages_of(pages(&addresses.page, &options.allowed_origins)?);
     servers.serve_intake(listeners.rest, apis.clone(), rest_api.router());
-    let sockets = websocket::Gateway::new(stack.websocket_api.clone(), REGION, invoke.clone(), websocket_options());
     let websocket_api = &stack.websocket_api;
+    let sockets = websocket::Gateway::with_quotas(
+        websocket_api.clone(),
+        REGION,
+        invoke.clone(),
+        websocket_options(),
+        quotas.clone(),
+    );
     let stage = arn("execute-api", &format!("{}/{}/", websocket_api.id, websocket_api.stage));
     let management =
         access::guarded(sockets.router(), access, "ForbiddenException", move |parts| access::connection(&stage, parts));
@@ -86,7 +94,8 @@ pub(super) fn start_gateways(
         websocket_url: addresses.websocket.clone(),
         secret: opened.secret.clone(),
     };
-    servers.serve_intake(listeners.page, Door::own_page(), page::router(page_config, collector));
+    let page = page::router(page_config, collector).merge(quotas::router(quotas.clone()));
+    servers.serve_intake(listeners.page, Door::own_page(), page);
     Ok(sockets)
 }
 

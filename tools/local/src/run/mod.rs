@@ -12,6 +12,7 @@ mod storage;
 
 use std::{io::Write, path::Path};
 
+use emulator::quotas::{Limits, Quotas};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -66,12 +67,28 @@ async fn stack(options: RunOptions) -> Result<(), Error> {
     running.addresses.print_addresses(&running.secret)?;
     stopped.await;
     eprintln!("Stopping");
+    let quotas = running.quotas.clone();
     running.stop().await;
+    tell_refused(&quotas);
     if let Some(file) = &options.ready_file {
         // The stack of the ready file is stopped. The user may have removed the file already.
         let _ = std::fs::remove_file(file);
     }
     Ok(())
+}
+
+/// Prints the numbers of refused requests, if the run has quotas.
+fn tell_refused(quotas: &Quotas) {
+    if quotas.limits() == Limits::default() {
+        return;
+    }
+    let refused = quotas.report().refused();
+    if refused.is_empty() {
+        eprintln!("Quotas refused nothing");
+    }
+    for (kind, number) in refused {
+        eprintln!("Quotas refused {number} {kind}");
+    }
 }
 
 /// Raises the limit of open files to `OPEN_FILES`, or to the system's maximum. The functions inherit the limit.

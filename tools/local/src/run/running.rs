@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use emulator::{
     dynamodb::Engine,
     lambda::{Invoke, Lambda},
+    quotas::Quotas,
     websocket,
 };
 use serde_json::json;
@@ -35,6 +36,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 pub(super) struct Running {
     pub(super) addresses: Addresses,
     pub(super) secret: Secret,
+    pub(super) quotas: Quotas,
     _entry: Option<Entry>,
     sockets: websocket::Gateway,
     lambda: Lambda,
@@ -62,6 +64,7 @@ impl Running {
         let running = Self {
             addresses,
             secret: opened.secret,
+            quotas: opened.quotas,
             _entry: entry,
             sockets,
             lambda,

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use emulator::{
     dynamodb::{self, Engine, Storage},
+    quotas::Quotas,
     stack::{Queue, Stack},
     template::{self, Deployment, Template},
 };
@@ -25,6 +26,8 @@ pub(super) struct Opened {
     /// Directory of the run's data.
     pub(super) directory: PathBuf,
     pub(super) secret: Secret,
+    /// Quotas that all services of the run share.
+    pub(super) quotas: Quotas,
 }
 
 /// Opens the data, resolves the template with the addresses, adds those of the queues, and creates missing tables.
@@ -35,8 +38,13 @@ pub(super) fn open_storage(options: &RunOptions, addresses: &mut Addresses) -> R
         None => Template::parse(TEMPLATE)?,
     };
     let storage = if options.in_memory { Storage::InMemory } else { Storage::Directory(options.data_dir.clone()) };
-    let engine_options =
-        dynamodb::Options { region: REGION.into(), account_id: ACCOUNT_ID.into(), ..Default::default() };
+    let quotas = Quotas::new(options.limits());
+    let engine_options = dynamodb::Options {
+        region: REGION.into(),
+        account_id: ACCOUNT_ID.into(),
+        quotas: quotas.clone(),
+        ..Default::default()
+    };
     let engine = Engine::open(storage, engine_options)?;
     let directory = engine.directory();
     let secret = match Secret::of_parameters(&options.parameters.iter().cloned().collect()) {
@@ -48,7 +56,7 @@ pub(super) fn open_storage(options: &RunOptions, addresses: &mut Addresses) -> R
     let url = |queue: &Queue| format!("{}/{ACCOUNT_ID}/{}", addresses.sqs, queue.name);
     addresses.queues = stack.queues.iter().map(|queue| (queue.logical_id.clone(), url(queue))).collect();
     engine.ensure_tables(&stack.tables)?;
-    Ok(Opened { template, stack, engine, directory, secret })
+    Ok(Opened { template, stack, engine, directory, secret, quotas })
 }
 
 /// Returns the template's parameters for one machine. The rate limits are high, to allow load tests; a deployment uses
@@ -69,6 +77,7 @@ fn deployment(addresses: &Addresses, secret: &Secret, options: &RunOptions) -> D
         ("ChannelsPerUser", "1000000"),
         ("ChannelsPerMinute", "100000"),
         ("MembersPerMinute", "100000"),
+        ("PresencePerMinute", "100000"),
         ("ActionRate", "1000"),
         ("ActionBurst", "1000"),
         ("FrameRate", "10000"),

@@ -6,10 +6,7 @@ use crate::Result;
 use crate::install;
 use crate::workspace::Workspace;
 
-/// Seeds within which the kit finds each bug that is planted in a copy of the JavaScript client.
-const SEEDS_OF_BUGS: &str = "1000";
-
-/// Seeds of the Rust client.
+/// Seeds of each client. The kit finds the bugs that are planted in copies of the JavaScript client within them.
 const SEEDS: &str = "1000";
 
 /// Checks types and tests of the JavaScript client, and runs both clients under the conformance kit. `test` has the
@@ -28,8 +25,9 @@ pub(super) fn packages(workspace: &Workspace) -> Result {
 fn conform(workspace: &Workspace) -> Result {
     let (shell, binaries) = (&workspace.shell, workspace.build_binaries()?);
     let kit = binaries.join("conformance");
-    workspace.run(cmd!(shell, "{kit} planted js --seeds {SEEDS_OF_BUGS}"))?;
-    workspace.run(cmd!(shell, "cargo build --package switchboard-client --example conformance --locked"))?;
+    workspace.run(cmd!(shell, "{kit} planted js --seeds {SEEDS}"))?;
+    // With the features of the whole workspace, the dependencies are compiled already.
+    workspace.run(cmd!(shell, "cargo build --workspace --example conformance --locked"))?;
     let client = binaries.join("examples/conformance");
     workspace.run(cmd!(shell, "{kit} --seeds {SEEDS} -- {client}"))
 }

@@ -11,6 +11,7 @@ const BENCHMARKS: &[&[&str]] = &[
     &["fan-out", "--messages", "2"],
     &["overhead", "--events", "20", "--starts", "2"],
     &["growth", "--operations", "20"],
+    &["crowd"],
 ];
 
 /// Compares the cost report with the counted requests.
@@ -25,5 +26,7 @@ pub(super) fn bench(workspace: &Workspace) -> Result {
     for &arguments in BENCHMARKS {
         workspace.run(cmd!(shell, "{bench} {arguments...} --quick --bin-dir {binaries}"))?;
     }
+    // It starts no functions.
+    workspace.run(cmd!(shell, "{bench} push --quick"))?;
     workspace.run(cmd!(shell, "python3 docs/reports/performance.py --check"))
 }

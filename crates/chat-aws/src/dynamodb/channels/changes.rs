@@ -14,7 +14,8 @@ use chat::{
 use super::DynamoChannels;
 use crate::dynamodb::{
     authority::Place,
-    item::{Item, attribute, n, s, write},
+    instructions::{self, BESIDE, bare, is_beside},
+    item::{Item, attribute, n, s},
     pending_items,
     transaction::{OPERATION, Part, Ran, Refused, Transaction, Write},
 };
@@ -34,6 +35,7 @@ impl DynamoChannels {
             "#name = :name",
             "visibility = :visibility",
             "#agent = :agent",
+            "#has_instructions = :has_instructions",
             "read_receipts = :read_receipts",
             "version = :changed_version",
         ];
@@ -41,7 +43,8 @@ impl DynamoChannels {
         let mut values = vec![
             ("name", s(&changed.name)),
             ("visibility", attribute(OPERATION, changed.visibility)?),
-            ("agent", attribute(OPERATION, &changed.agent)?),
+            ("agent", attribute(OPERATION, bare(&changed.agent))?),
+            ("has_instructions", attribute(OPERATION, is_beside(changed))?),
             ("read_receipts", attribute(OPERATION, changed.read_receipts)?),
             ("changed_version", n(changed.version)),
         ];
@@ -65,7 +68,8 @@ impl DynamoChannels {
         }
         let mut update = Write::update(&self.table, self.keys.meta(&before.channel_id), expression)
             .name("name", "name")
-            .name("agent", "agent");
+            .name("agent", "agent")
+            .name("has_instructions", BESIDE);
         for (name, value) in values {
             update = update.value(name, value);
         }
@@ -119,9 +123,9 @@ impl DynamoChannels {
         item
     }
 
-    /// Returns the `meta` item of a channel.
+    /// Returns the `meta` item of a channel. Instructions of its agent are an item beside it.
     pub(super) fn meta_item(&self, channel: &Channel) -> Result<Item, StoreError> {
-        let mut item: Item = write(OPERATION, channel)?;
+        let mut item = instructions::meta_of(channel)?;
         item.extend(self.keys.meta(&channel.channel_id));
         item.insert("incarnation".to_owned(), attribute(OPERATION, channel.incarnation)?);
         Ok(item)

@@ -28,6 +28,7 @@ use crate::{
     dynamodb::{
         authority::{Access, as_read, is_contradicted},
         batch::BATCH_GET,
+        instructions::{self, read_channel},
         item::{attribute, n, read, s, text},
         keys, last_change,
         transaction::{OPERATION, Part, Ran, Transaction, Write},
@@ -49,6 +50,7 @@ impl ChannelStore for DynamoChannels {
         transaction.add(Part::Other, Write::put(&self.table, self.place().new_access(channel, 1)?))?;
         transaction.add(Part::Other, Write::put(&self.table, self.place().member_item(&key, owner)?))?;
         transaction.add(Part::Other, self.put_listed(&key, owner, Seq::ZERO))?;
+        instructions::change(&mut transaction, &self.table, &self.keys, None, channel)?;
         self.put_chosen(&mut transaction, &key, owner)?;
         let count = Write::update(&self.table, self.keys.created(&channel.created_by), "ADD #channels :one")
             .when("attribute_not_exists(#channels) OR #channels < :most")
@@ -82,15 +84,24 @@ impl ChannelStore for DynamoChannels {
 
     async fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
         let found = self.get(self.keys.meta(id)).await?;
-        found.map(|item| read("GetItem", self.keys.plain(item))).transpose()
+        found.map(|item| read_channel("GetItem", &self.keys, item)).transpose()
+    }
+
+    async fn with_instructions(&self, mut channels: Vec<Channel>) -> Result<Vec<Channel>, StoreError> {
+        self.read_instructions(&mut channels).await?;
+        Ok(channels)
     }
 
     async fn channel_with_rev(&self, id: &ChannelId) -> Result<Option<(Channel, Rev)>, StoreError> {
         last_change::channel_with_rev(&self.client, &self.table, &self.keys, id).await
     }
 
+    async fn current_channels(&self, ids: &[ChannelId]) -> Result<Vec<Channel>, StoreError> {
+        Ok(self.channels(ids.iter()).await?.into_values().collect())
+    }
+
     async fn channels_among(&self, keys: &[ChannelKey]) -> Result<Vec<Channel>, StoreError> {
-        let found = self.channels(keys.iter()).await?;
+        let found = self.channels(keys.iter().map(|key| &key.channel_id)).await?;
         Ok(keys.iter().filter_map(|key| of_key(&found, key)).cloned().collect())
     }
 
@@ -106,6 +117,7 @@ impl ChannelStore for DynamoChannels {
         let is_moved = is_shown || changed.archived_at.is_some() != before.archived_at.is_some();
         let mut transaction = Transaction::default();
         transaction.add(Part::Channel, self.settings_update(before, changed)?)?;
+        instructions::change(&mut transaction, &self.table, &self.keys, Some(before), changed)?;
         let access = if is_moved { Access::Changed(changed) } else { Access::Kept };
         self.place().require(&mut transaction, by, access, None)?;
         if is_shown {
@@ -149,7 +161,7 @@ impl ChannelStore for DynamoChannels {
                 Some(ChannelKey { channel_id, incarnation })
             })
             .collect();
-        let found = self.channels(listed.iter()).await?;
+        let found = self.channels(listed.iter().map(|key| &key.channel_id)).await?;
         // Leaves out channels that became private after the list was read.
         let is_listed = |channel: &&Channel| channel.visibility == Visibility::Public;
         let channels = listed.iter().filter_map(|key| of_key(&found, key)).filter(is_listed).cloned().collect();

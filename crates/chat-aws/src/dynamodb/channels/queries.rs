@@ -9,7 +9,8 @@ use super::DynamoChannels;
 use crate::{
     dynamodb::{
         batch::{self, BATCH_GET},
-        item::{Item, number, read, text},
+        instructions::{instructions_of, read_channel},
+        item::{Item, number, text},
         keys::{self, SortRange},
         range_query::range_query,
     },
@@ -89,19 +90,36 @@ impl DynamoChannels {
         batch::get(&self.client, &self.table, wanted).await
     }
 
-    /// Returns the current channels of the ids in some keys: see [`of_key`].
+    /// Returns the current channels of some ids: see [`of_key`].
     pub(crate) async fn channels(
         &self,
-        keys: impl Iterator<Item = &ChannelKey>,
+        ids: impl Iterator<Item = &ChannelId>,
     ) -> Result<BTreeMap<ChannelId, Channel>, StoreError> {
         // DynamoDB refuses a request that names an item twice.
-        let ids: BTreeSet<&ChannelId> = keys.map(|key| &key.channel_id).collect();
+        let ids: BTreeSet<&ChannelId> = ids.collect();
         let items = self.batch_get(ids.into_iter().map(|id| self.keys.meta(id)).collect()).await?;
         let channels = items.into_iter().map(|item| {
-            let channel: Channel = read(BATCH_GET, self.keys.plain(item))?;
+            let channel = read_channel(BATCH_GET, &self.keys, item)?;
             Ok((channel.channel_id.clone(), channel))
         });
         channels.collect()
+    }
+
+    /// Adds the instructions beside these channels, by one batch. Items that are gone were removed since the channels
+    /// were read.
+    pub(super) async fn read_instructions(&self, channels: &mut [Channel]) -> Result<(), StoreError> {
+        let unread = channels.iter().filter(|channel| channel.agent.instructions.is_unread());
+        let wanted: Vec<Item> = unread.map(|channel| self.keys.instructions(&channel.key())).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let found = self.batch_get(wanted).await?;
+        let found: BTreeMap<_, _> = found.iter().map(|item| (place_of(item), instructions_of(item))).collect();
+        for channel in channels.iter_mut().filter(|channel| channel.agent.instructions.is_unread()) {
+            let place = place_of(&self.keys.instructions(&channel.key()));
+            channel.agent.instructions = found.get(&place).cloned().unwrap_or_default();
+        }
+        Ok(())
     }
 }
 

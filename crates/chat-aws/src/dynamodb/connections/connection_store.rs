@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
 use chat::{
     model::{
         connection::{Audience, Connection, ConnectionKey, Gate, Subscription, UserConnection},
@@ -10,25 +9,29 @@ use chat::{
         id::{ConnectionId, UserId},
         incarnation::ChannelKey,
         limits::CHANNELS_PER_CONNECTION,
+        parts::{AudienceCursor, Parts},
         time::Timestamp,
     },
-    ports::connection_store::{ConnectionStore, SubscriptionPage},
+    ports::{
+        connection_store::{AudiencePage, ConnectionStore, SubscriptionPage},
+        expiry_store::ExpiryStore,
+    },
 };
-use futures::{StreamExt, TryStreamExt};
-use telemetry::metrics;
+use futures::future::{join, try_join3};
 
 use super::{
-    AS_CONNECTED, DynamoConnections, WRITES_AT_ONCE, connection_id,
+    AS_CONNECTED, DynamoConnections, connection_id,
     connection_items::{ConnectionItem, UserConnectionItem},
-    subscriptions::{SubscriptionItem, read_audience},
+    living,
+    subscriptions::{Unsubscribed, read_audience},
     updated,
 };
 use crate::{
     dynamodb::{
         batch,
-        expiry::{end_of, kept_until},
-        item::{Item, n, read, s, write},
-        keys,
+        expiry::end_of,
+        item::{n, read, s},
+        keys::{self, Place},
         transaction::{OPERATION, Part, Ran, Transaction, Write},
     },
     sdk::sdk_error,
@@ -37,52 +40,58 @@ use crate::{
 /// Maximum attempts to subscribe a connection whose token changes meanwhile.
 const SUBSCRIBE_ATTEMPTS: usize = 4;
 
+/// Maximum number of items that one page of an audience reads, about 200 KB.
+const AUDIENCE_PAGE: i32 = 1_000;
+
 impl ConnectionStore for DynamoConnections {
-    async fn register_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
-        let fields = UserConnectionItem {
-            follows: connection.auto_subscribe,
-            limited_to: connection.allowed_channels.clone(),
-            connected_at: connection.key.connected_at,
-            expires_at: kept_until(connection.expires_at),
-        };
-        let mut item = write("PutItem", fields)?;
-        item.extend(self.keys.user_connection(user, &connection.key.id));
-        self.put(item).await
+    async fn register_pending(&self, connection: &Connection) -> Result<(), StoreError> {
+        let items = self.pending_items(connection)?.into_iter().chain(Self::end_item(connection));
+        let items = items.map(batch::put).collect::<Result<_, _>>()?;
+        // The subscriptions are written by the parts that are known then.
+        let ((), written) = join(self.learn_parts(), batch::write(&self.client, &self.table, items)).await;
+        written
     }
 
     async fn remove_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
-        let key = self.keys.user_connection(user, &connection.key.id);
-        self.delete(key, connection.key.connected_at).await?;
+        let ConnectionKey { id, connected_at } = &connection.key;
+        let removed = self.delete(keys::connection(id), *connected_at).await?;
+        let of_user = self.delete(self.keys.user_connection(user, id), *connected_at);
+        let Some(item) = removed else {
+            // The expiry entry may be that of a later connection with the id. The maintenance removes it.
+            of_user.await?;
+            return Ok(());
+        };
+        let places = read::<ConnectionItem>("DeleteItem", item)?.channels;
+        let subscriptions = self.delete_subscriptions(&places, &connection.key);
+        try_join3(subscriptions, of_user, self.remove_expiry_entry(connection.expires_at, id)).await?;
         Ok(())
     }
 
-    async fn activate(&self, connection: &Connection, by_membership: &BTreeSet<ChannelKey>) -> Result<(), StoreError> {
-        let fields = ConnectionItem {
-            user_id: connection.user_id.clone(),
-            tenant: self.tenant.clone(),
-            limited_to: connection.allowed_channels.clone(),
-            channels: Vec::new(),
-            follows: connection.auto_subscribe,
-            left_out: connection.left_out,
-            connected_at: connection.key.connected_at,
-            token_expires_at: connection.token_expires_at,
-            expires_at: kept_until(connection.expires_at),
-        };
-        let mut item = write("PutItem", fields)?;
-        item.extend(keys::connection(&connection.key.id));
-        if !connection.channels.is_empty() {
-            let channels = connection.channels.iter().map(ToString::to_string).collect();
-            item.insert("channels".to_owned(), AttributeValue::Ss(channels));
-        }
-        self.put(item).await?;
-        self.list_end(connection).await?;
+    async fn activate(
+        &self,
+        connection: &Connection,
+        by_membership: &BTreeSet<ChannelKey>,
+    ) -> Result<Option<Vec<ChannelKey>>, StoreError> {
+        let places: Vec<Place> =
+            connection.channels.iter().map(|channel| self.place(channel, &connection.key.id)).collect();
         let of_user = UserConnection::from(connection);
-        let subscriptions = connection.channels.iter().map(|channel| {
-            let member = by_membership.contains(channel);
+        let subscriptions = places.iter().map(|place| {
+            let member = by_membership.contains(&place.channel);
             let subscription = Subscription { member, ..of_user.subscription(&connection.user_id) };
-            batch::put(self.subscription_item(channel, subscription)?)
+            batch::put(self.subscription_item(place, subscription)?)
         });
-        batch::write(&self.client, &self.table, subscriptions.collect::<Result<_, _>>()?).await
+        let subscriptions = subscriptions.collect::<Result<_, _>>()?;
+        let subscribing = batch::write(&self.client, &self.table, subscriptions);
+        let (opened, subscribed) = join(self.open_item(connection, &places), subscribing).await;
+        if let (Ok(Some(stored)), Ok(())) = (&opened, &subscribed) {
+            // A subscription that another function has added stays in its place.
+            let elsewhere = places.iter().filter(|place| !stored.contains(place));
+            self.delete_subscriptions(elsewhere, &connection.key).await?;
+        } else {
+            self.delete_subscriptions(&places, &connection.key).await?;
+        }
+        subscribed?;
+        Ok(opened?.map(|stored| stored.into_iter().map(|place| place.channel).collect()))
     }
 
     async fn renew(&self, connection: &Connection) -> Result<Option<Vec<ChannelKey>>, StoreError> {
@@ -90,21 +99,19 @@ impl ConnectionStore for DynamoConnections {
         let item = self.renew_item(keys::connection(&connection.key.id), connection, true).await?;
         let Some(item) = item else { return Ok(None) };
         // The stored channels, because some may have been added after the connection was read.
-        let channels = read::<ConnectionItem>("UpdateItem", item)?.channels;
-        self.spread_renewal(&Connection { channels: channels.clone(), ..connection.clone() }).await?;
-        Ok(Some(channels))
+        let places = read::<ConnectionItem>("UpdateItem", item)?.channels;
+        self.renew_copies(connection, &places).await?;
+        Ok(Some(places.into_iter().map(|place| place.channel).collect()))
     }
 
     async fn spread_renewal(&self, connection: &Connection) -> Result<(), StoreError> {
-        let (id, user_id) = (&connection.key.id, &connection.user_id);
-        self.renew_item(self.keys.user_connection(user_id, id), connection, false).await?;
-        let keys: Vec<Item> = connection.channels.iter().map(|channel| self.keys.subscription(channel, id)).collect();
-        futures::stream::iter(keys)
-            .map(async |key| self.renew_item(key, connection, false).await)
-            .buffer_unordered(WRITES_AT_ONCE)
-            .try_collect::<Vec<_>>()
-            .await?;
-        Ok(())
+        let id = &connection.key.id;
+        let stored = self.connection_item(id).await?.map(|item| item.channels).unwrap_or_default();
+        let place = |channel: &ChannelKey| {
+            stored.iter().find(|place| place.channel == *channel).cloned().unwrap_or_else(|| self.place(channel, id))
+        };
+        let places: Vec<Place> = connection.channels.iter().map(place).collect();
+        self.renew_copies(connection, &places).await
     }
 
     async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
@@ -128,36 +135,41 @@ impl ConnectionStore for DynamoConnections {
     }
 
     async fn close(&self, connection: &ConnectionKey) -> Result<bool, StoreError> {
-        let ConnectionKey { id, connected_at } = connection;
-        let Some(found) = self.connection(id).await?.filter(|found| found.key == *connection) else {
-            return Ok(false);
-        };
-        self.delete_subscriptions(&found.channels, connection).await?;
-        self.delete(self.keys.user_connection(&found.user_id, id), *connected_at).await?;
-        let closed = self.delete(keys::connection(id), *connected_at).await?;
-        // The first to close it counts it: the handler of `$disconnect`, a push, or the maintenance.
-        metrics::count(&metrics::CONNECTIONS_CLOSED, usize::from(closed.is_some()));
-        let Some(item) = closed else { return Ok(false) };
-        // Subscriptions that were added after the connection was read. None can be added after this point.
-        let last = read::<ConnectionItem>("DeleteItem", item)?.channels;
-        let added = last.iter().filter(|channel| !found.channels.contains(channel));
-        self.delete_subscriptions(added, connection).await?;
-        Ok(true)
+        let found = self.connection_item(&connection.id).await?;
+        let found = found.filter(|found| found.tenant == self.tenant && found.connected_at == connection.connected_at);
+        match found {
+            Some(found) => self.close_with(connection, &found.user_id, found.channels).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn close_found(&self, found: &Connection) -> Result<bool, StoreError> {
+        let places = found.channels.iter().map(|channel| self.place(channel, &found.key.id)).collect();
+        self.close_with(&found.key, &found.user_id, places).await
     }
 
     async fn audience_up_to(&self, channel: &ChannelKey, most: usize, now: Timestamp) -> Result<Audience, StoreError> {
         let limit = i32::try_from(most).ok();
-        let query = || living(self.partition(self.keys.audience(channel)), now).set_limit(limit);
-        let (mut audience, mut start) = (Audience::default(), None);
-        loop {
-            let page = query().set_exclusive_start_key(start.take()).send().await;
-            let page = page.map_err(|error| sdk_error("Query", error))?;
-            read_audience(page.items.unwrap_or_default(), &mut audience)?;
-            start = page.last_evaluated_key;
-            if start.is_none() || audience.subscriptions.len() >= most {
-                return Ok(audience);
-            }
+        let AudiencePage { gate, mut subscriptions, mut next, .. } = self.page(channel, None, limit, now).await?;
+        while let Some(at) = next.take().filter(|_| subscriptions.len() < most) {
+            let page = self.page(channel, Some(&at), limit, now).await?;
+            subscriptions.extend(page.subscriptions);
+            next = page.next;
         }
+        Ok(Audience { gate, subscriptions })
+    }
+
+    async fn audience_page(
+        &self,
+        channel: &ChannelKey,
+        at: Option<&AudienceCursor>,
+        now: Timestamp,
+    ) -> Result<AudiencePage, StoreError> {
+        self.page(channel, at, Some(AUDIENCE_PAGE), now).await
+    }
+
+    async fn divide(&self, channel: &ChannelKey, parts: Parts, subscriptions: usize) -> Result<(), StoreError> {
+        self.divide_into(channel, parts, subscriptions).await
     }
 
     async fn gate(&self, channel: &ChannelKey, now: Timestamp) -> Result<Gate, StoreError> {
@@ -167,28 +179,38 @@ impl ConnectionStore for DynamoConnections {
                 .expression_attribute_values(":subscriptions", s(keys::first_subscription()))
         };
         let mut audience = Audience::default();
-        read_audience(self.all(query).await?, &mut audience)?;
+        read_audience(self.all(query).await?, &mut audience, &mut Parts::default())?;
         Ok(audience.gate)
     }
 
     async fn subscriptions_page(
         &self,
         channel: &ChannelKey,
-        after: Option<&ConnectionId>,
+        after: Option<&AudienceCursor>,
         limit: u16,
         now: Timestamp,
     ) -> Result<SubscriptionPage, StoreError> {
-        let page = living(self.partition(self.keys.audience(channel)), now)
+        let mut at = after.cloned().unwrap_or_else(|| AudienceCursor::start(Parts::ONE));
+        let place = Place { channel: channel.clone(), part: at.part };
+        let page = living(self.partition(self.keys.part(&place)), now)
             .key_condition_expression("pk = :pk AND begins_with(sk, :subscriptions)")
             .expression_attribute_values(":subscriptions", s(keys::first_subscription()))
             .limit(i32::from(limit))
-            .set_exclusive_start_key(after.map(|after| self.keys.subscription(channel, after)))
+            .set_exclusive_start_key(at.after.take().map(|id| self.keys.subscription(&place, &id)))
             .send()
             .await
             .map_err(|error| sdk_error("Query", error))?;
         let mut audience = Audience::default();
-        read_audience(page.items.unwrap_or_default(), &mut audience)?;
-        let next_after = page.last_evaluated_key.as_ref().map(connection_id).transpose()?;
+        read_audience(page.items.unwrap_or_default(), &mut audience, &mut Parts::default())?;
+        let next_after = if let Some(last) = &page.last_evaluated_key {
+            Some(AudienceCursor { after: Some(connection_id(last)?), ..at })
+        } else {
+            // The number is beside the gate, which these pages leave out.
+            if at.parts == Parts::ONE {
+                at.parts = self.stored_parts(channel).await?;
+            }
+            at.next_part()
+        };
         Ok(SubscriptionPage { subscriptions: audience.subscriptions, next_after })
     }
 
@@ -199,14 +221,16 @@ impl ConnectionStore for DynamoConnections {
         connection: &UserConnection,
         member: bool,
     ) -> Result<bool, StoreError> {
+        self.learn_parts().await;
         let mut connection = connection.clone();
+        let mut place = self.place(channel, &connection.key.id);
         for _ in 0..SUBSCRIBE_ATTEMPTS {
             let subscription = Subscription { member, ..connection.subscription(user) };
             // Both writes or none, and only while the token is as read. So the end of the connection finds the
             // subscription, and a new token is not ignored.
             let mut transaction = Transaction::default();
-            transaction.add(Part::Connection, self.add_channel(channel, &connection)?)?;
-            transaction.add(Part::Other, Write::put(&self.table, self.subscription_item(channel, subscription)?))?;
+            transaction.add(Part::Connection, self.add_channel(&place, &connection)?)?;
+            transaction.add(Part::Other, Write::put(&self.table, self.subscription_item(&place, subscription)?))?;
             let refused = match transaction.run(&self.client).await? {
                 Ran::Done => return Ok(true),
                 Ran::Refused(refused) => refused,
@@ -214,10 +238,13 @@ impl ConnectionStore for DynamoConnections {
             let Some(item) = refused.item(Part::Connection) else { return Ok(false) };
             let current: ConnectionItem = read(OPERATION, item.clone())?;
             let is_beyond = current.limited_to.as_ref().is_some_and(|limit| !limit.contains(&channel.channel_id));
-            let is_full = current.channels.len() >= CHANNELS_PER_CONNECTION && !current.channels.contains(channel);
+            let stored = current.channels.iter().find(|place| place.channel == *channel).cloned();
+            let is_full = current.channels.len() >= CHANNELS_PER_CONNECTION && stored.is_none();
             if current.connected_at != connection.key.connected_at || is_beyond || is_full {
                 return Ok(false);
             }
+            // A subscription that is replaced stays in its place.
+            place = stored.unwrap_or(place);
             connection = UserConnection {
                 allowed_channels: current.limited_to,
                 expires_at: end_of(current.expires_at),
@@ -240,43 +267,33 @@ impl ConnectionStore for DynamoConnections {
     }
 
     async fn is_subscribed(&self, channel: &ChannelKey, connection: &ConnectionKey) -> Result<bool, StoreError> {
-        let found = self.get(self.keys.subscription(channel, &connection.id)).await?;
-        let found = found.map(|item| read::<SubscriptionItem>("GetItem", item)).transpose()?;
-        Ok(found.is_some_and(|subscription| subscription.connected_at == connection.connected_at))
+        Ok(self.recorded_place(channel, connection).await?.is_some())
     }
 
     async fn confirm_member(&self, channel: &ChannelKey, subscription: &Subscription) -> Result<bool, StoreError> {
-        let update = self
-            .update(self.keys.subscription(channel, &subscription.connection.id))
-            .update_expression("SET #member = :yes")
-            .condition_expression(AS_CONNECTED)
-            .expression_attribute_names("#member", "member")
-            .expression_attribute_values(":yes", AttributeValue::Bool(true))
-            .expression_attribute_values(":connected_at", s(subscription.connection.connected_at.to_string()));
-        Ok(updated(update).await?.is_some())
+        let connection = &subscription.connection;
+        let place = self.place(channel, &connection.id);
+        if self.confirm_at(&place, connection).await? {
+            return Ok(true);
+        }
+        match self.recorded_place(channel, connection).await? {
+            Some(other) if other != place => self.confirm_at(&other, connection).await,
+            _ => Ok(false),
+        }
     }
 
     async fn unsubscribe(&self, channel: &ChannelKey, connection: &ConnectionKey) -> Result<bool, StoreError> {
-        let connected_at = s(connection.connected_at.to_string());
-        let subscription = self.keys.subscription(channel, &connection.id);
-        let mut transaction = Transaction::default();
-        let delete = Write::delete(&self.table, subscription.clone()).when(AS_CONNECTED);
-        transaction.add(Part::Subscription, delete.value("connected_at", connected_at.clone()))?;
-        let update = Write::update(&self.table, keys::connection(&connection.id), "DELETE channels :channels")
-            .when(AS_CONNECTED)
-            .value("connected_at", connected_at)
-            .value("channels", AttributeValue::Ss(vec![channel.to_string()]));
-        transaction.add(Part::Connection, update)?;
-        match transaction.run(&self.client).await? {
-            Ran::Done => Ok(true),
-            Ran::Refused(refused) if refused.is_of(Part::Subscription) => Ok(false),
-            // The subscription is the only item of the connection.
-            Ran::Refused(_) => Ok(self.delete(subscription, connection.connected_at).await?.is_some()),
+        let place = self.place(channel, &connection.id);
+        let first = self.unsubscribe_at(&place, connection).await?;
+        if first == Unsubscribed::Named {
+            return Ok(true);
         }
+        // It is in a part of another time, or not there.
+        for other in self.possible_places(channel, connection).await? {
+            if other != place && self.unsubscribe_at(&other, connection).await? != Unsubscribed::Missing {
+                return Ok(true);
+            }
+        }
+        Ok(first == Unsubscribed::Unnamed)
     }
-}
-
-/// Excludes items that ended before `now` from a query.
-fn living(query: QueryFluentBuilder, now: Timestamp) -> QueryFluentBuilder {
-    query.filter_expression("expires_at > :over").expression_attribute_values(":over", n(kept_until(now)))
 }

@@ -18,7 +18,7 @@ use chat::{
 use super::{DynamoConnections, connection_id, updated};
 use crate::{
     dynamodb::{
-        item::{n, number},
+        item::{Item, n, number},
         keys,
     },
     sdk::sdk_error,
@@ -69,11 +69,19 @@ impl ExpiryStore for DynamoConnections {
 impl DynamoConnections {
     /// Lists a connection under the minute in which its token ends, unless API Gateway closes the socket earlier.
     pub(super) async fn list_end(&self, connection: &Connection) -> Result<(), StoreError> {
+        match Self::end_item(connection) {
+            Some(item) => self.put(item).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the entry of [`DynamoConnections::list_end`], if the connection has one.
+    pub(super) fn end_item(connection: &Connection) -> Option<Item> {
         if connection.token_expires_at > connection.expires_at {
-            return Ok(());
+            return None;
         }
         let mut item = keys::end(connection.expires_at, &connection.key.id);
         item.insert("expires_at".to_owned(), n(connection.expires_at.plus(ENDED_KEPT).as_secs()));
-        self.put(item).await
+        Some(item)
     }
 }

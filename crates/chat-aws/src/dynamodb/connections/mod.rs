@@ -5,7 +5,7 @@
 //! | `mod.rs` | the store, and its calls of the table |
 //! | `connection_store.rs`, `expiry_store.rs`, `presence_store.rs`, `ticket_store.rs` | the port of that name |
 //! | `connection_items.rs` | a connection's items |
-//! | `subscriptions.rs` | a channel's subscriptions |
+//! | `subscriptions.rs`, `places.rs` | a channel's subscriptions, and the parts that they are divided into |
 //!
 //! A user's connections are found by items and not by an index, because an index is only eventually consistent. A user
 //! who is removed from a channel right after connecting would continue to receive events.
@@ -15,9 +15,12 @@
 pub(crate) mod connection_items;
 mod connection_store;
 mod expiry_store;
+mod places;
 mod presence_store;
 mod subscriptions;
 mod ticket_store;
+
+use std::{sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -35,9 +38,11 @@ use chat::model::{
     time::Timestamp,
 };
 
+use self::places::KnownParts;
 use crate::{
     dynamodb::{
-        item::{Item, s, text},
+        expiry::kept_until,
+        item::{Item, n, s, text},
         keys::{self, Keys},
     },
     sdk::{decode_error, sdk_error},
@@ -56,13 +61,20 @@ pub struct DynamoConnections {
     table: String,
     tenant: Option<TenantId>,
     keys: Keys,
+    known: Arc<KnownParts>,
 }
 
 impl DynamoConnections {
     /// Creates a store for connections in `table`.
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), tenant: None, keys: Keys::default() }
+        Self { client, table: table.into(), tenant: None, keys: Keys::default(), known: Arc::default() }
+    }
+
+    /// Sets the maximum age of the list of divided channels by which subscriptions are written, instead of ten seconds.
+    #[must_use]
+    pub fn with_parts_known_for(self, duration: Duration) -> Self {
+        Self { known: Arc::new(KnownParts::for_at_most(duration)), ..self }
     }
 
     /// Returns the connections of one tenant.
@@ -149,6 +161,11 @@ async fn deleted(delete: DeleteItemFluentBuilder) -> Result<Option<DeleteItemOut
         }
         Err(error) => Err(sdk_error("DeleteItem", error)),
     }
+}
+
+/// Excludes items that ended before `now` from a query.
+fn living(query: QueryFluentBuilder, now: Timestamp) -> QueryFluentBuilder {
+    query.filter_expression("expires_at > :over").expression_attribute_values(":over", n(kept_until(now)))
 }
 
 /// Reads the connection id in the sort key of an item.

@@ -23,6 +23,7 @@ use super::{Keys, META, sort_range::SortRange};
 use crate::dynamodb::item::{Item, s};
 
 const ACCESS: &str = "access";
+const INSTRUCTIONS: &str = "instructions";
 const MEMBER: &str = "member#";
 const INVITED: &str = "invited#";
 const CHOSEN: &str = "chosen#";
@@ -44,6 +45,10 @@ impl Keys {
 
     pub(crate) fn access(&self, channel: &ChannelKey) -> Item {
         in_channels(self.name(channel), ACCESS)
+    }
+
+    pub(crate) fn instructions(&self, channel: &ChannelKey) -> Item {
+        in_channels(self.name(channel), INSTRUCTIONS)
     }
 
     pub(crate) fn member(&self, channel: &ChannelKey, user: &UserId) -> Item {

@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | `<channel id>` / `meta` | the channel |
 //! | `<key>` / `access` | the state that permits changes: `visibility`, `archived` and the number of `owners` |
+//! | `<key>` / `instructions` | the instructions of the channel's agent, if it has some |
 //! | `<key>` / `member#<user>` | a member |
 //! | `<key>` / `created#<user>#<idempotency key>` | the request that created the channel |
 //! | `<key>` / `idem#<user>#<idempotency key>` | the idempotency record of a sender's request |
@@ -37,12 +38,16 @@
 //!
 //! | key | item |
 //! | --- | --- |
-//! | `conn#<connection>` / `meta` | a connection |
+//! | `conn#<connection>` / `meta` | a connection; `opening` if it is pending |
 //! | `user#<user>` / `conn#<connection>` | the same connection among those of its user |
 //! | `chan#<key>` / `a-gate` | the channel's gate; it sorts before the other items |
+//! | `chan#<key>` / `a-parts` | the number of parts of the subscriptions, if there are several; it sorts after the gate |
 //! | `chan#<key>` / `blocked#<user>` | a user whom the gate refuses; it sorts before the subscriptions |
 //! | `chan#<key>` / `conn#<connection>` | a subscription |
+//! | `chan#<key>#<part>` / `conn#<connection>` | a subscription in another part than the first |
+//! | `divided#` / `<key>` | a channel whose subscriptions have several parts, of any tenant, with their number |
 //! | `present#<key>` / `user#<user>` | a user whose presence was announced |
+//! | `present#<key>` / `listeners` | the subscriptions that listen to presence |
 //! | `ends#<minute>` / `conn#<connection>` | a connection whose token ends in that minute since the Unix epoch |
 //! | `ends#` / `cursor` | the last minute that was processed |
 //! | `ticket#<digest>` / `meta` | a ticket |
@@ -74,8 +79,8 @@ pub(crate) use chat_channels::{
     public_channel, rev_of, seq_of,
 };
 pub(crate) use chat_connections::{
-    AudienceSort, connection, connection_of, end, ends, ends_cursor, first_subscription, of_connection, subscribed,
-    ticket,
+    AudienceSort, Place, PresenceSort, connection, connection_of, divided_channels, end, ends, ends_cursor,
+    first_subscription, of_connection, subscribed, ticket,
 };
 pub(crate) use of_user::OfUser;
 pub(crate) use sort_range::SortRange;
@@ -114,12 +119,15 @@ impl Keys {
 
     /// Returns an item whose `channel_id` is the channel's id alone.
     pub(crate) fn plain(&self, mut item: Item) -> Item {
-        let id = item.get("channel_id").and_then(|id| id.as_s().ok()).map(|id| {
-            let id = id.strip_prefix(&self.prefix).unwrap_or(id);
-            id.split(INCARNATION_SEPARATOR).next().unwrap_or_default().to_owned()
-        });
+        let id = item.get("channel_id").and_then(|id| id.as_s().ok()).map(|id| self.plain_id(id).to_owned());
         item.extend(id.map(|id| ("channel_id".to_owned(), s(id))));
         item
+    }
+
+    /// Returns the channel's id in a `channel_id`.
+    pub(crate) fn plain_id<'a>(&self, stored: &'a str) -> &'a str {
+        let key = stored.strip_prefix(&self.prefix).unwrap_or(stored);
+        key.split(INCARNATION_SEPARATOR).next().unwrap_or_default()
     }
 
     pub(crate) fn message(&self, channel: &ChannelKey, seq: Seq) -> Item {

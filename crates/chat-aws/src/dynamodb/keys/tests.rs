@@ -29,9 +29,20 @@ fn what_is_written_into_a_key_is_read_from_it() {
     for tenant in [None, Some(tenant)] {
         let keys = Keys::for_tenant(tenant.as_ref());
         assert_eq!(channel_key(&keys.channel(&key())), Ok((tenant.clone(), key())));
-        let subscription = keys.subscription(&key(), &id);
-        assert_eq!(subscribed(subscription["pk"].as_s().unwrap(), sort(&subscription)), Some((tenant, key())));
-        assert_eq!(AudienceSort::read(sort(&subscription)), Ok(AudienceSort::Subscription(id.clone())));
+        for part in [0, 1, 63] {
+            let place = Place { channel: key(), part };
+            assert_eq!(place.to_string().parse::<Place>(), Ok(place.clone()));
+            let subscription = keys.subscription(&place, &id);
+            let found = subscribed(subscription["pk"].as_s().unwrap(), sort(&subscription));
+            assert_eq!(found, Some((tenant.clone(), key())));
+            assert_eq!(AudienceSort::read(sort(&subscription)), Ok(AudienceSort::Subscription(id.clone())));
+        }
+        assert_eq!(
+            keys.part(&Place { channel: key(), part: 0 }),
+            keys.audience(&key()),
+            "the gate is beside the first"
+        );
+        assert_eq!(AudienceSort::read(sort(&keys.parts(&key()))), Ok(AudienceSort::Parts));
         let blocked = keys.blocked(&key(), &user);
         assert_eq!(AudienceSort::read(sort(&blocked)), Ok(AudienceSort::Blocked(user.clone())));
         assert_eq!(AudienceSort::read(sort(&keys.gate(&key()))), Ok(AudienceSort::Gate));
@@ -53,9 +64,11 @@ fn what_is_written_into_a_key_is_read_from_it() {
 fn the_gate_sorts_before_the_subscriptions() {
     let id: ConnectionId = "!".parse().unwrap();
     let (keys, longest) = (Keys::default(), "z".repeat(128).parse().unwrap());
-    let in_order = [keys.gate(&key()), keys.blocked(&key(), &longest), keys.subscription(&key(), &id)];
+    let first = Place { channel: key(), part: 0 };
+    let in_order =
+        [keys.gate(&key()), keys.parts(&key()), keys.blocked(&key(), &longest), keys.subscription(&first, &id)];
     assert!(in_order.is_sorted_by_key(|item| sort(item).to_owned()));
-    assert!(sort(&in_order[1]) < first_subscription() && sort(&in_order[2]) > first_subscription());
+    assert!(sort(&in_order[2]) < first_subscription() && sort(&in_order[3]) > first_subscription());
 }
 
 #[test]

@@ -3,22 +3,16 @@
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use chat::{
     model::{
-        channel::{Channel, ChannelHead},
-        error::StoreError,
-        id::ChannelId,
-        incarnation::ChannelKey,
-        message::Message,
-        rev::Rev,
-        seq::Seq,
-        time::Timestamp,
-        trace::TraceContext,
+        channel::ChannelHead, error::StoreError, id::ChannelId, incarnation::ChannelKey, message::Message, rev::Rev,
+        seq::Seq, time::Timestamp, trace::TraceContext,
     },
     ports::message_store::{Excerpt, Range, SELECTION_READS},
 };
 
-use super::DynamoMessages;
+use super::{DynamoMessages, page};
 use crate::{
     dynamodb::{
+        instructions::read_channel,
         item::{Item, n, number, read, s, text},
         last_change,
     },
@@ -52,7 +46,7 @@ impl DynamoMessages {
         meta: Option<Item>,
     ) -> Result<Option<ChannelHead>, StoreError> {
         let Some(meta) = meta else { return Ok(None) };
-        Ok(Some(ChannelHead::from(&read::<Channel>(operation, self.keys.plain(meta))?)))
+        Ok(Some(ChannelHead::from(&read_channel(operation, &self.keys, meta)?)))
     }
 
     /// Returns the head of the channel that currently has an id, and the number of its last change.
@@ -75,9 +69,9 @@ impl DynamoMessages {
         loop {
             let wanted = usize::from(limit) - messages.len();
             let query = self.range(channel, range, wanted).set_exclusive_start_key(start.take());
-            let page = query.send().await.map_err(|error| sdk_error("Query", error))?;
-            self.read_live(&mut messages, page.items, now)?;
-            start = page.last_evaluated_key;
+            let page = page::read(query, &self.keys, now).await?;
+            messages.extend(page.messages);
+            start = page.last_key;
             if start.is_none() || messages.len() >= usize::from(limit) {
                 return Ok(messages);
             }
@@ -98,9 +92,9 @@ impl DynamoMessages {
         for _ in 0..SELECTION_READS {
             let query = self.range(channel, range, at_once).set_exclusive_start_key(start.take());
             let query = query.filter_expression("attribute_not_exists(thread_seq)");
-            let page = query.send().await.map_err(|error| sdk_error("Query", error))?;
-            self.read_live(&mut messages, page.items, now)?;
-            start = page.last_evaluated_key;
+            let page = page::read(query, &self.keys, now).await?;
+            messages.extend(page.messages);
+            start = page.last_key;
             if start.is_none() || messages.len() > limit {
                 break;
             }
@@ -132,19 +126,6 @@ impl DynamoMessages {
             .scan_index_forward(oldest_first)
             .consistent_read(true)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-    }
-
-    /// Adds the messages in `items` that have not expired.
-    fn read_live(
-        &self,
-        messages: &mut Vec<Message>,
-        items: Option<Vec<Item>>,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        for item in items.unwrap_or_default().into_iter().filter(|item| is_live(item, now)) {
-            messages.push(self.read_message("Query", item)?);
-        }
-        Ok(())
     }
 }
 

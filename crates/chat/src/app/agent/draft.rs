@@ -1,4 +1,8 @@
 //! Audience of drafts: the sockets that see replies while they are generated.
+//!
+//! Each frame costs a push to every socket, so the frames of a large audience are rarer ([`DraftPace`]). Text between two
+//! frames waits for the next one. The stored message has the whole text, so no frame is made for text that still waits
+//! when the message is stored.
 
 use std::{
     collections::HashSet,
@@ -11,8 +15,8 @@ use futures::future::join;
 use crate::{
     app::delivery::Delivery,
     model::{
-        connection::{ConnectionKey, Subscription},
-        draft::Delta,
+        connection::{Audience, ConnectionKey, Subscription},
+        draft::{Delta, DraftPace, DraftStatus},
         error::StoreError,
         id::MessageId,
         incarnation::ChannelKey,
@@ -25,32 +29,52 @@ use crate::{
 /// Audience of the drafts of one channel. It is cached, because drafts are more frequent than changes of subscriptions.
 #[derive(Debug, Default)]
 pub struct DraftAudience {
+    pace: DraftPace,
     state: Mutex<Listening>,
 }
 
 /// Audience as it was last read, and the draft that it follows.
 #[derive(Debug, Default)]
 struct Listening {
-    /// The subscriptions, and the time at which they were read, by [`Clock::monotonic`].
-    read: Option<(Duration, Vec<Subscription>)>,
+    /// Time at which the subscriptions were read, by [`Clock::monotonic`].
+    read_at: Option<Duration>,
+    /// The subscriptions. `None`: they are too many for drafts.
+    listeners: Option<Vec<Subscription>>,
     /// Draft of the last piece.
     draft: Option<MessageId>,
     /// Text of the draft so far.
     text: String,
-    /// Connections that got the text so far.
+    /// Pieces that no socket got yet, as one piece.
+    waiting: Option<Delta>,
+    /// Time of the last frame, by [`Clock::monotonic`].
+    pushed_at: Option<Duration>,
+    /// Subscriptions that got a frame of the draft. They get its end too, also when the audience has grown.
+    told: Vec<Subscription>,
+    /// Connections that got the text before the waiting pieces.
     informed: HashSet<ConnectionKey>,
     /// Time up to which connections were opened that got the text so far from another worker.
     informed_up_to: Option<Timestamp>,
 }
 
 impl DraftAudience {
+    /// Creates an audience whose frames have this pace.
+    #[must_use]
+    pub fn new(pace: DraftPace) -> Self {
+        Self { pace, state: Mutex::default() }
+    }
+
     /// Goes on with a draft that another worker has pushed up to the end of `text`. That worker last renewed its lease at
     /// `renewed_at`. Connections that existed [`AUTHORITY_DURATION`] before were in the audience that it read, so they
     /// have the text. Later ones get the whole text with the next piece.
+    ///
+    /// In an audience whose frames are [paced](DraftPace::is_paced), the text may have waited for a frame. Then every
+    /// connection gets the whole text.
     pub fn resume(&self, draft_id: MessageId, text: &str, renewed_at: Timestamp) {
         let mut listening = self.lock();
         listening.draft = Some(draft_id);
         text.clone_into(&mut listening.text);
+        listening.waiting = None;
+        listening.told.clear();
         listening.informed.clear();
         let before = i64::try_from(AUTHORITY_DURATION.as_millis()).unwrap_or(i64::MAX);
         let up_to = renewed_at.as_millis().saturating_sub(before);
@@ -60,6 +84,9 @@ impl DraftAudience {
     /// Pushes a piece of a draft to the audience of `channel`, from here if it has at most `threshold` sockets. Reads
     /// the audience again after [`AUTHORITY_DURATION`]. A socket that was not in it before, or not open, gets the whole
     /// text so far, in one frame with the position 0. Failures are logged: a later piece, or the message, repeats the text.
+    ///
+    /// A piece that comes too early for the [pace](DraftPace::interval) waits for the next one. A larger audience than the
+    /// pace allows gets no frame. The end of a draft without a message goes at once to all that got a frame.
     pub async fn push<Connections, Sockets, Fan, Time>(
         &self,
         delivery: &Delivery<'_, Connections, Sockets, Fan, Time>,
@@ -74,26 +101,16 @@ impl DraftAudience {
     {
         let mut listening = std::mem::take(&mut *self.lock());
         let whole = listening.add(delta);
-        if let Err(error) = listening.refresh(delivery, channel).await {
+        let refreshed = listening.refresh(delivery, channel, self.pace).await;
+        if let Err(error) = refreshed {
             tracing::warn!(%error, "subscribers of a draft could not be read");
             // No socket gets this piece, so each gets the whole text next time.
             listening.forget_informed();
-            *self.lock() = listening;
-            return;
+        } else if listening.listeners.is_none() {
+            listening.end_for_told(delivery, channel, delta, threshold).await;
+        } else if listening.is_due(delta, self.pace, delivery.clock.monotonic()) {
+            listening.send(delivery, channel, whole, threshold).await;
         }
-        let listeners = listening.read.as_ref().map(|(_, listeners)| listeners.as_slice()).unwrap_or_default();
-        let is_informed = |listener: &Subscription| listening.is_informed(&listener.connection);
-        let opening = match whole {
-            Some(whole) if !listeners.iter().all(is_informed) => {
-                let (informed, late): (Vec<_>, Vec<_>) = listeners.iter().cloned().partition(is_informed);
-                let piece = push_piece(delivery, channel, delta, &informed, threshold);
-                join(piece, push_piece(delivery, channel, &whole, &late, threshold)).await.1
-            }
-            _ => push_piece(delivery, channel, delta, listeners, threshold).await,
-        };
-        let connections = listeners.iter().map(|listener| &listener.connection);
-        listening.informed = connections.filter(|connection| !opening.contains(connection)).cloned().collect();
-        listening.informed_up_to = None;
         *self.lock() = listening;
     }
 
@@ -103,24 +120,35 @@ impl DraftAudience {
 }
 
 impl Listening {
-    /// Returns whether a connection got the text so far.
+    /// Returns whether a connection got the text before the waiting pieces.
     fn is_informed(&self, connection: &ConnectionKey) -> bool {
         self.informed.contains(connection) || self.informed_up_to.is_some_and(|time| connection.connected_at <= time)
     }
 
     fn forget_informed(&mut self) {
+        self.waiting = None;
         self.informed.clear();
         self.informed_up_to = None;
     }
 
-    /// Adds a piece to the text. Returns the frame for a socket that has nothing of the draft, unless the text before
-    /// the piece is unknown.
+    /// Adds a piece to the text and to the waiting pieces. Returns the frame for a socket that has nothing of the draft,
+    /// unless the text before the piece is unknown.
     fn add(&mut self, delta: &Delta) -> Option<Delta> {
         if self.draft != Some(delta.draft_id) {
             self.draft = Some(delta.draft_id);
             self.text.clear();
+            self.told.clear();
             self.forget_informed();
         }
+        let next = |waiting: &Delta| waiting.position + waiting.text.chars().count();
+        let joined = self.waiting.take().filter(|waiting| next(waiting) == delta.position);
+        self.waiting = Some(match joined {
+            Some(waiting) => {
+                let text = if is_end_without_message(delta) { String::new() } else { waiting.text + &delta.text };
+                Delta { position: waiting.position, text, ..delta.clone() }
+            }
+            None => delta.clone(),
+        });
         if self.text.chars().count() != delta.position {
             return None;
         }
@@ -128,25 +156,104 @@ impl Listening {
         Some(Delta { position: 0, text: self.text.clone(), ..delta.clone() })
     }
 
-    /// Reads the audience, if it was read too long ago.
+    /// Returns whether the waiting pieces, of which `delta` is the last one, are sent at the time `now`.
+    fn is_due(&self, delta: &Delta, pace: DraftPace, now: Duration) -> bool {
+        let interval = self.listeners.as_ref().and_then(|listeners| pace.interval(listeners.len())).unwrap_or_default();
+        is_end_without_message(delta) || self.pushed_at.is_none_or(|at| at + interval <= now)
+    }
+
+    /// Sends the waiting pieces to the listeners. `whole` is the frame for those that have nothing of the draft.
+    async fn send<Connections, Sockets, Fan, Time>(
+        &mut self,
+        delivery: &Delivery<'_, Connections, Sockets, Fan, Time>,
+        channel: &ChannelKey,
+        whole: Option<Delta>,
+        threshold: usize,
+    ) where
+        Connections: ConnectionStore,
+        Sockets: SocketGateway,
+        Fan: FanOut,
+        Time: Clock,
+    {
+        let Some(piece) = self.waiting.take() else { return };
+        let listeners = self.listeners.clone().unwrap_or_default();
+        let is_informed = |listener: &Subscription| self.is_informed(&listener.connection);
+        let opening = match whole {
+            Some(whole) if !listeners.iter().all(is_informed) => {
+                let (informed, late): (Vec<_>, Vec<_>) = listeners.iter().cloned().partition(is_informed);
+                let piece = push_piece(delivery, channel, &piece, &informed, threshold);
+                join(piece, push_piece(delivery, channel, &whole, &late, threshold)).await.1
+            }
+            _ => push_piece(delivery, channel, &piece, &listeners, threshold).await,
+        };
+        let connections = listeners.iter().map(|listener| &listener.connection);
+        self.informed = connections.filter(|connection| !opening.contains(connection)).cloned().collect();
+        self.informed_up_to = None;
+        self.pushed_at = Some(delivery.clock.monotonic());
+        self.told = listeners;
+    }
+
+    /// Sends the end of a draft without a message to the sockets that got a frame before the audience grew. Another piece
+    /// is dropped: each socket gets the whole text if the audience shrinks.
+    async fn end_for_told<Connections, Sockets, Fan, Time>(
+        &mut self,
+        delivery: &Delivery<'_, Connections, Sockets, Fan, Time>,
+        channel: &ChannelKey,
+        delta: &Delta,
+        threshold: usize,
+    ) where
+        Connections: ConnectionStore,
+        Sockets: SocketGateway,
+        Fan: FanOut,
+        Time: Clock,
+    {
+        self.forget_informed();
+        if !is_end_without_message(delta) || self.told.is_empty() {
+            return;
+        }
+        match delivery.connections.gate(channel, delivery.clock.now()).await {
+            Ok(gate) => {
+                let told = Audience { gate, subscriptions: std::mem::take(&mut self.told) }.admitted();
+                // Without a position beyond the text that these sockets have.
+                let end = Delta { position: 0, text: String::new(), ..delta.clone() };
+                push_piece(delivery, channel, &end, &told, threshold).await;
+            }
+            Err(error) => tracing::warn!(%error, "the end of a draft was not shown"),
+        }
+    }
+
+    /// Reads the audience, if it was read too long ago. Reads one subscription more than the pace allows.
     async fn refresh<Connections, Sockets, Fan, Time>(
         &mut self,
         delivery: &Delivery<'_, Connections, Sockets, Fan, Time>,
         channel: &ChannelKey,
+        pace: DraftPace,
     ) -> Result<(), StoreError>
     where
         Connections: ConnectionStore,
         Time: Clock,
     {
         let now = delivery.clock.monotonic();
-        if self.read.as_ref().is_some_and(|(at, _)| *at + AUTHORITY_DURATION > now) {
+        if self.read_at.is_some_and(|at| at + AUTHORITY_DURATION > now) {
             return Ok(());
         }
-        self.read = None;
-        let audience = delivery.connections.audience(channel, delivery.clock.now()).await?;
-        self.read = Some((now, audience.admitted()));
+        self.read_at = None;
+        let most = pace.listeners.saturating_add(1);
+        let audience = delivery.connections.audience_up_to(channel, most, delivery.clock.now()).await?;
+        let is_small = pace.interval(audience.subscriptions.len()).is_some();
+        self.listeners = is_small.then(|| audience.admitted());
+        if self.listeners.as_ref().is_some_and(|listeners| pace.is_paced(listeners.len())) {
+            // The worker before may have held text back.
+            self.informed_up_to = None;
+        }
+        self.read_at = Some(now);
         Ok(())
     }
+}
+
+/// Returns whether a piece ends a draft that becomes no message.
+fn is_end_without_message(delta: &Delta) -> bool {
+    delta.seq.is_none() && !matches!(delta.status, DraftStatus::Thinking | DraftStatus::Writing)
 }
 
 /// Pushes a piece of a draft to some sockets. Returns those that are not open yet.
@@ -173,220 +280,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use serde_json::Value;
-
-    use super::*;
-    use crate::{
-        model::{
-            connection::{Connection, UserConnection},
-            draft::DraftStatus,
-            id::ConnectionId,
-            seq::Seq,
-        },
-        ports::{fan_out::PushBatch, socket_gateway::Pushed},
-        testing::{TestClock, TestStore, broken, key},
-    };
-
-    /// Sockets that record the positions and texts of the pieces that they get.
-    #[derive(Default)]
-    struct Sockets {
-        pieces: Mutex<BTreeMap<String, Vec<(u64, String)>>>,
-        /// Sockets that are not open yet.
-        opening: Mutex<BTreeSet<String>>,
-    }
-
-    impl SocketGateway for Sockets {
-        async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
-            if self.opening.lock().unwrap().contains(id.as_str()) {
-                return Ok(Pushed::Gone);
-            }
-            let frame: Value = serde_json::from_str(frame).unwrap();
-            let piece = (frame["position"].as_u64().unwrap(), frame["text"].as_str().unwrap().to_owned());
-            self.pieces.lock().unwrap().entry(id.to_string()).or_default().push(piece);
-            Ok(Pushed::Delivered)
-        }
-
-        async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
-            unreachable!("a draft asks for no socket")
-        }
-
-        async fn close(&self, _: &ConnectionId) -> Result<bool, StoreError> {
-            unreachable!("a draft closes no socket")
-        }
-    }
-
-    impl FanOut for Sockets {
-        async fn dispatch(&self, _: &PushBatch) -> Result<(), StoreError> {
-            Err(broken())
-        }
-    }
-
-    impl Sockets {
-        fn of(&self, name: &str) -> Vec<(u64, String)> {
-            self.pieces.lock().unwrap().get(name).cloned().unwrap_or_default()
-        }
-    }
-
-    fn subscribe(store: &TestStore, clock: &TestClock, name: &str) {
-        let ends_at = clock.now().plus(Duration::from_hours(2));
-        let opened = Connection {
-            key: ConnectionKey { id: name.parse().unwrap(), connected_at: clock.now() },
-            user_id: "bob".parse().unwrap(),
-            channels: vec![key("c")],
-            auto_subscribe: false,
-            allowed_channels: None,
-            left_out: 0,
-            token_expires_at: ends_at,
-            expires_at: ends_at,
-        };
-        let subscription = Subscription { member: true, ..UserConnection::from(&opened).subscription(&opened.user_id) };
-        let mut state = store.state();
-        state.connections.insert(opened.key.id.clone(), opened);
-        state.put_subscription(&key("c"), subscription);
-    }
-
-    /// Returns the pieces of one draft, one for each text.
-    fn pieces(clock: &TestClock, texts: &[&str]) -> Vec<Delta> {
-        let draft_id = MessageId::generate(clock.seed());
-        let mut position = 0;
-        let piece = |text: &&str| {
-            let piece = Delta {
-                channel_id: "c".parse().unwrap(),
-                draft_id,
-                reply_to: Seq::FIRST,
-                status: DraftStatus::Writing,
-                position,
-                text: (*text).to_owned(),
-                seq: None,
-            };
-            position += text.chars().count();
-            piece
-        };
-        texts.iter().map(piece).collect()
-    }
-
-    fn texts(pieces: &[(u64, &str)]) -> Vec<(u64, String)> {
-        pieces.iter().map(|(position, text)| (*position, (*text).to_owned())).collect()
-    }
-
-    #[tokio::test]
-    async fn a_socket_that_comes_late_gets_the_whole_text_once() {
-        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Sockets::default());
-        let deadline = clock.now().plus(Duration::from_mins(1));
-        let delivery = Delivery { connections: &store, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
-        let audience = DraftAudience::default();
-        let all = pieces(&clock, &["", "Hé", "llo", " wö", "rld"]);
-        subscribe(&store, &clock, "early=");
-        for piece in &all[..2] {
-            audience.push(&delivery, &key("c"), piece, 10).await;
-        }
-        subscribe(&store, &clock, "late=");
-        audience.push(&delivery, &key("c"), &all[2], 10).await;
-        assert_eq!(sockets.of("late="), [], "the audience is read once a second");
-        clock.sleep(AUTHORITY_DURATION).await;
-        for piece in &all[3..] {
-            audience.push(&delivery, &key("c"), piece, 10).await;
-        }
-        assert_eq!(sockets.of("early="), texts(&[(0, ""), (0, "Hé"), (2, "llo"), (5, " wö"), (8, "rld")]));
-        assert_eq!(sockets.of("late="), texts(&[(0, "Héllo wö"), (8, "rld")]));
-    }
-
-    #[tokio::test]
-    async fn a_socket_that_is_not_open_yet_gets_the_whole_text_when_it_is() {
-        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Sockets::default());
-        let deadline = clock.now().plus(Duration::from_mins(1));
-        let delivery = Delivery { connections: &store, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
-        let audience = DraftAudience::default();
-        subscribe(&store, &clock, "open=");
-        subscribe(&store, &clock, "opening=");
-        sockets.opening.lock().unwrap().insert("opening=".to_owned());
-        let all = pieces(&clock, &["a", "b", "c", "d"]);
-        for piece in &all[..2] {
-            audience.push(&delivery, &key("c"), piece, 10).await;
-        }
-        sockets.opening.lock().unwrap().clear();
-        for piece in &all[2..] {
-            audience.push(&delivery, &key("c"), piece, 10).await;
-        }
-        assert_eq!(sockets.of("open="), texts(&[(0, "a"), (1, "b"), (2, "c"), (3, "d")]));
-        assert_eq!(sockets.of("opening="), texts(&[(0, "abc"), (3, "d")]));
-    }
-
-    #[tokio::test]
-    async fn another_draft_begins_anew_for_each_socket() {
-        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Sockets::default());
-        let deadline = clock.now().plus(Duration::from_mins(1));
-        let delivery = Delivery { connections: &store, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
-        let audience = DraftAudience::default();
-        subscribe(&store, &clock, "one=");
-        for piece in pieces(&clock, &["hm", "m"]).iter().chain(&pieces(&clock, &["so", "!"])) {
-            audience.push(&delivery, &key("c"), piece, 10).await;
-        }
-        assert_eq!(sockets.of("one="), texts(&[(0, "hm"), (2, "m"), (0, "so"), (2, "!")]));
-    }
-
-    #[tokio::test]
-    async fn after_a_failed_read_each_socket_gets_the_whole_text() {
-        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Sockets::default());
-        let deadline = clock.now().plus(Duration::from_mins(1));
-        let audience = DraftAudience::default();
-        subscribe(&store, &clock, "one=");
-        let all = pieces(&clock, &["a", "b", "c"]);
-        let delivery = Delivery { connections: &store, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
-        audience.push(&delivery, &key("c"), &all[0], 10).await;
-        clock.sleep(AUTHORITY_DURATION).await;
-        let failing = TestStore::seeded(1, 100);
-        let without = Delivery { connections: &failing, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
-        audience.push(&without, &key("c"), &all[1], 10).await;
-        audience.push(&delivery, &key("c"), &all[2], 10).await;
-        assert_eq!(sockets.of("one="), texts(&[(0, "a"), (0, "abc")]));
-    }
-
-    #[tokio::test]
-    async fn a_socket_that_comes_after_a_takeover_gets_the_whole_text_once() {
-        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Sockets::default());
-        let deadline = clock.now().plus(Duration::from_mins(1));
-        let delivery = Delivery { connections: &store, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
-        let (before, after) = (DraftAudience::default(), DraftAudience::default());
-        let all = pieces(&clock, &["Hé", "llo", " wö", "rld", "!"]);
-        subscribe(&store, &clock, "early=");
-        clock.sleep(AUTHORITY_DURATION).await;
-        for piece in &all[..2] {
-            before.push(&delivery, &key("c"), piece, 10).await;
-        }
-        let renewed_at = clock.now();
-        // The worker may have read its audience before this connection came.
-        subscribe(&store, &clock, "close=");
-        clock.sleep(Duration::from_secs(15)).await;
-        subscribe(&store, &clock, "late=");
-        after.resume(all[0].draft_id, "Héllo", renewed_at);
-        for piece in &all[2..] {
-            after.push(&delivery, &key("c"), piece, 10).await;
-        }
-        assert_eq!(sockets.of("early="), texts(&[(0, "Hé"), (2, "llo"), (5, " wö"), (8, "rld"), (11, "!")]));
-        assert_eq!(sockets.of("close="), texts(&[(0, "Héllo wö"), (8, "rld"), (11, "!")]));
-        assert_eq!(sockets.of("late="), texts(&[(0, "Héllo wö"), (8, "rld"), (11, "!")]));
-    }
-
-    #[tokio::test]
-    async fn after_a_failed_read_of_a_takeover_each_socket_gets_the_whole_text() {
-        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Sockets::default());
-        let deadline = clock.now().plus(Duration::from_mins(1));
-        let audience = DraftAudience::default();
-        subscribe(&store, &clock, "one=");
-        let renewed_at = clock.now().plus(AUTHORITY_DURATION);
-        let all = pieces(&clock, &["a", "b", "c", "d"]);
-        audience.resume(all[0].draft_id, "a", renewed_at);
-        let failing = TestStore::seeded(1, 100);
-        let without = Delivery { connections: &failing, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
-        audience.push(&without, &key("c"), &all[1], 10).await;
-        let delivery = Delivery { connections: &store, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
-        for piece in &all[2..] {
-            audience.push(&delivery, &key("c"), piece, 10).await;
-        }
-        assert_eq!(sockets.of("one="), texts(&[(0, "abc"), (3, "d")]));
-    }
-}
+mod tests;

@@ -13,7 +13,10 @@
 use std::time::Duration;
 
 use crate::{
-    app::{access::SameChannel, channel_messages::ChannelMessages},
+    app::{
+        access::{SameChannel, with_instructions},
+        channel_messages::ChannelMessages,
+    },
     model::{
         agent_data::ReplyStatus,
         channel::{AgentMode, AgentSettings, Channel},
@@ -173,8 +176,10 @@ where
         if self.clock.now().plus(MIN_TIME_FOR_MODEL_CALL) >= self.stop_at() {
             return Err(retry_later());
         }
+        // Most records of the stream come to an end before this read.
+        let settings = with_instructions(self.channels, channel.clone()).await?.agent;
         let Some(lease) = self.acquire_lease(&question).await? else { return Ok(ReplyOutcome::Answered) };
-        let outcome = Box::pin(self.answer_leased(&channel.agent, &question, lease)).await;
+        let outcome = Box::pin(self.answer_leased(&settings, &question, lease)).await;
         if outcome.is_err() {
             // If the release fails, the lease expires.
             let _ = self.channels.release(&question.key, question.owner).await;
@@ -301,7 +306,7 @@ where
         let before = Range::Before(message.seq);
         let earlier = self.messages.messages(channel, before, CONTEXT_MESSAGES, self.clock.now()).await?;
         Ok(Prompt {
-            instructions: settings.instructions.clone(),
+            instructions: settings.instructions.text().map(str::to_owned),
             turns: turns(&earlier, message, self.budgets.context_tokens),
             model: settings.model.clone(),
             prefix: None,

@@ -26,7 +26,7 @@ fn a_model_is_named_in_characters_and_instructions_are_counted_in_bytes() {
 fn set_channel() -> Channel {
     let store = TestStore::seeded(1, 0).with_channel("c", Visibility::Public);
     let found = store.state().channels.values().next().cloned().unwrap();
-    let (instructions, model) = (Some("be brief".to_owned()), Some("m".to_owned()));
+    let (instructions, model) = (Instructions::Text("be brief".to_owned()), Some("m".to_owned()));
     Channel {
         agent: AgentSettings { mode: AgentMode::Off, instructions, model },
         read_receipts: true,
@@ -60,11 +60,11 @@ fn a_patch_changes_only_what_it_names() {
         // An agent that is off stays off.
         (
             of_agent(AgentChanges { instructions: text("rhyme"), ..AgentChanges::default() }),
-            with(|channel| channel.agent.instructions = Some("rhyme".to_owned())),
+            with(|channel| channel.agent.instructions = Instructions::Text("rhyme".to_owned())),
         ),
         (
             of_agent(AgentChanges { instructions: Patch::Remove, ..AgentChanges::default() }),
-            with(|channel| channel.agent.instructions = None),
+            with(|channel| channel.agent.instructions = Instructions::None),
         ),
         (
             of_agent(AgentChanges { model: text("other"), ..AgentChanges::default() }),

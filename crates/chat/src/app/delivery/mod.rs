@@ -1,11 +1,14 @@
 //! Delivery: pushes stored messages to the sockets of a channel's audience.
 //!
-//! Delivery is at least once, and in order on each socket. Failures are isolated per socket: frames that cannot be
-//! pushed in time are requeued for that socket only, so other sockets get no duplicates.
+//! Delivery is at least once, and in order on each socket within one batch. Failures are isolated per socket: frames that
+//! cannot be pushed in time are requeued for that socket only, so other sockets get no duplicates. Requeued frames, and
+//! the shards of a crowd, may be overtaken by those of a later batch. A client orders them by their numbers.
 //!
 //! | file | content |
 //! | --- | --- |
-//! | `mod.rs` | the audience of an event, and the dispatch of shards |
+//! | `mod.rs` | the audience of an event |
+//! | `crowd.rs` | an audience that is read and dispatched shard by shard, and the pace |
+//! | `known.rs` | delivery to an audience that the caller has read |
 //! | `merge.rs` | changes of one message that become one event |
 //! | `shard.rs` | the parts of a push batch |
 //! | `push.rs` | pushes to sockets, retries, and sockets that are gone |
@@ -31,16 +34,19 @@ use crate::{
     },
     ports::{
         clock::Clock,
-        connection_store::ConnectionStore,
+        connection_store::{AudiencePage, ConnectionStore},
         fan_out::{FanOut, PushBatch, Recipient},
         socket_gateway::{FRAME_BYTES, SocketGateway},
     },
 };
 
+mod crowd;
+mod known;
 mod merge;
 mod push;
 mod shard;
 
+pub use crowd::Reach;
 use merge::merged;
 use shard::shards;
 
@@ -82,7 +88,8 @@ where
     Time: Clock,
 {
     /// Delivers `events` of one channel, in order, to its audience. Changes of one message may become one event. Pushes to
-    /// up to `threshold` sockets from here. A larger audience is dispatched in shards.
+    /// up to [`Reach::threshold`] sockets from here. A larger audience is dispatched in shards. The subscriptions are
+    /// read once.
     ///
     /// # Errors
     /// When the subscriptions cannot be read or a dispatch fails: all events have to be delivered again.
@@ -90,7 +97,7 @@ where
         &self,
         channel: &ChannelKey,
         events: &[MessageEvent],
-        threshold: usize,
+        reach: Reach,
     ) -> Result<PushReport, StoreError> {
         let span = tracing::info_span!(
             "deliver",
@@ -100,14 +107,31 @@ where
             switchboard.connections = field::Empty,
         );
         let deliver = async {
-            let (subscriptions, decision) = self.audience(channel).await?;
-            Span::current().record("switchboard.connections", integer(subscriptions.len()));
+            let began = self.clock.monotonic();
+            let first = self.connections.audience_page(channel, None, self.clock.now()).await?;
+            let AudiencePage { gate, mut subscriptions, parts, mut next } = first;
+            while let Some(at) = next.take_if(|_| subscriptions.len() <= reach.threshold) {
+                let page = self.connections.audience_page(channel, Some(&at), self.clock.now()).await?;
+                subscriptions.extend(page.subscriptions);
+                next = page.next;
+            }
             if subscriptions.is_empty() {
+                Span::current().record("switchboard.connections", integer(0_usize));
                 return Ok(PushReport::default());
             }
             let frames = event_frames(&channel.channel_id, &merged(events), FRAME_BYTES).map_err(encode_error)?;
             Span::current().record("switchboard.frames", integer(frames.len()));
-            self.send_out(channel, frames, subscriptions, threshold, decision).await
+            if next.is_none() && subscriptions.len() <= reach.threshold {
+                let (admitted, decision) = self.admitted(channel, Audience { gate, subscriptions }, began).await?;
+                Span::current().record("switchboard.connections", integer(admitted.len()));
+                return self.send_out(channel, frames, admitted, reach.threshold, decision).await;
+            }
+            // Each shard checks the gate itself.
+            let waiting = subscriptions.into_iter().map(Recipient::from).collect();
+            let sent = self.send_to_crowd(channel, frames, waiting, (parts, next), reach.rate);
+            let requeued = Box::pin(sent).await?;
+            Span::current().record("switchboard.connections", integer(requeued));
+            Ok(PushReport { requeued, ..PushReport::default() })
         };
         deliver.instrument(span).await
     }

@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) };
+pub(super) const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) };
 
 /// Checks before each push whether its socket may receive it. Reads the gate again when it is older than
 /// [`AUTHORITY_DURATION`](crate::model::limits::AUTHORITY_DURATION).

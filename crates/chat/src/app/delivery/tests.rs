@@ -1,5 +1,7 @@
 //! Delivery to sockets that fail, vanish, or reuse an id.
 
+mod crowds;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -16,9 +18,9 @@ use crate::{
     model::{
         connection::{Connection, ConnectionKey, UserConnection},
         id::ConnectionId,
-        limits::{DEADLINE_MARGIN, OPENING_SOCKET_DURATION, SLOW_PUSH},
+        limits::{DEADLINE_MARGIN, DELIVERY_RATE, OPENING_SOCKET_DURATION, SLOW_PUSH},
     },
-    ports::{fan_out::SHARD_CONNECTIONS, socket_gateway::Pushed},
+    ports::socket_gateway::Pushed,
     testing::{OpenSockets, TestClock, TestStore, broken, created, key},
 };
 
@@ -33,11 +35,19 @@ struct World {
     stuck: BTreeSet<ConnectionId>,
     /// Sockets on which every push is slow.
     slow: BTreeSet<ConnectionId>,
+    /// Number of the next dispatches that fail.
+    failing_dispatches: Mutex<u32>,
+    /// Time of each dispatch, and its number of recipients.
+    dispatched: Mutex<Vec<(Duration, usize)>>,
     /// Number of failing pushes of 100. Half of them arrive anyway.
     faults_in_100: u32,
     chance: Mutex<StdRng>,
     requeued: Mutex<Vec<PushBatch>>,
     clock: TestClock,
+}
+
+fn reach(threshold: usize) -> Reach {
+    Reach { threshold, rate: DELIVERY_RATE }
 }
 
 fn connection(number: usize) -> ConnectionId {
@@ -53,6 +63,8 @@ impl World {
             gone: BTreeSet::new(),
             stuck: BTreeSet::new(),
             slow: BTreeSet::new(),
+            failing_dispatches: Mutex::default(),
+            dispatched: Mutex::default(),
             faults_in_100: 0,
             chance: Mutex::new(StdRng::seed_from_u64(seed)),
             requeued: Mutex::default(),
@@ -93,7 +105,7 @@ impl World {
 
     async fn deliver(&self, seqs: std::ops::RangeInclusive<u64>, threshold: usize) -> PushReport {
         let messages: Vec<MessageEvent> = seqs.map(|seq| created(CHANNEL, seq, "hi")).collect();
-        self.delivery().deliver(&key(CHANNEL), &messages, threshold).await.unwrap()
+        self.delivery().deliver(&key(CHANNEL), &messages, reach(threshold)).await.unwrap()
     }
 
     /// Processes requeued batches until none remains.
@@ -147,6 +159,12 @@ impl SocketGateway for World {
 
 impl FanOut for World {
     async fn dispatch(&self, batch: &PushBatch) -> Result<(), StoreError> {
+        let mut failing = self.failing_dispatches.lock().unwrap();
+        if *failing > 0 {
+            *failing -= 1;
+            return Err(broken());
+        }
+        self.dispatched.lock().unwrap().push((self.clock.monotonic(), batch.recipients.len()));
         self.requeued.lock().unwrap().push(batch.clone());
         Ok(())
     }
@@ -258,17 +276,6 @@ async fn a_push_that_is_slow_or_fails_is_an_event_of_its_span_with_its_connectio
 }
 
 #[tokio::test]
-async fn more_subscribers_than_the_threshold_are_reached_in_shards() {
-    let world = World::new(1, SHARD_CONNECTIONS + 1);
-    assert_eq!(world.deliver(1..=3, 200).await.requeued, SHARD_CONNECTIONS + 1);
-    assert_eq!(world.requeued.lock().unwrap().len(), 2);
-    assert_eq!(world.finish().await.delivered, SHARD_CONNECTIONS + 1);
-    for number in 0..=SHARD_CONNECTIONS {
-        assert_eq!(world.received(number), [1, 2, 3]);
-    }
-}
-
-#[tokio::test]
 async fn a_connection_whose_time_is_over_receives_nothing() {
     let world = World::new(1, 2);
     let now = world.clock.now();
@@ -285,7 +292,7 @@ async fn the_deadline_leaves_time_to_hand_over() {
     let mut delivery = world.delivery();
     delivery.deadline = world.clock.now().plus(DEADLINE_MARGIN);
     let message = [created(CHANNEL, 1, "hi")];
-    let outcome = delivery.deliver(&key(CHANNEL), &message, 200).await.unwrap();
+    let outcome = delivery.deliver(&key(CHANNEL), &message, reach(200)).await.unwrap();
     assert_eq!(outcome, PushReport { requeued: 5, ..PushReport::default() });
     assert_eq!(world.finish().await.delivered, 5);
 }
@@ -411,7 +418,7 @@ async fn a_decision_is_made_anew_after_a_while() {
     let content = "x".repeat(100_000);
     let messages: Vec<MessageEvent> = (1..=3).map(|seq| created(CHANNEL, seq, &content)).collect();
     let (delivery, channel) = (world.delivery(), key(CHANNEL));
-    let delivered = delivery.deliver(&channel, &messages, 200);
+    let delivered = delivery.deliver(&channel, &messages, reach(200));
     let closed = async {
         while world.received(0).is_empty() {
             tokio::task::yield_now().await;

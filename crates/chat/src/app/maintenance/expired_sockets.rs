@@ -1,6 +1,6 @@
 //! Closing of sockets whose token has expired.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use futures::StreamExt;
 
@@ -22,6 +22,9 @@ use crate::{
         tenant_stores::TenantStores,
     },
 };
+
+/// Maximum number of minutes that are listed side by side.
+const LISTED_AT_ONCE: usize = 16;
 
 /// Result of the sockets of one minute.
 struct Closed {
@@ -46,8 +49,12 @@ where
     /// before it, until the gateway itself has ended it.
     pub(super) async fn close_expired(&self, until: Duration) -> Result<usize, StoreError> {
         let (mut closed, mut failed, mut worked_off, mut is_open) = (0, None, None, false);
-        for minute in self.expiry.ended_minutes(self.clock.now()).await? {
-            let of_minute = self.close_minute(minute, until).await;
+        let minutes = self.expiry.ended_minutes(self.clock.now()).await?;
+        // Most minutes are empty, so they are listed side by side.
+        let listing = async |minute| (minute, self.expiry.expired_in_minute(minute).await);
+        let mut listed = pin!(futures::stream::iter(minutes).map(listing).buffered(LISTED_AT_ONCE));
+        while let Some((minute, listed)) = listed.next().await {
+            let of_minute = self.close_minute(minute, listed, until).await;
             closed += of_minute.count;
             is_open |= of_minute.is_interrupted || of_minute.failed.is_some();
             if !is_open {
@@ -66,13 +73,18 @@ where
         failed.map_or(Ok(closed), Err)
     }
 
-    /// Closes the sockets that are listed under a minute, all but those that fail.
-    async fn close_minute(&self, minute: Timestamp, until: Duration) -> Closed {
+    /// Closes the sockets that are `listed` under a minute, all but those that fail.
+    async fn close_minute(
+        &self,
+        minute: Timestamp,
+        listed: Result<Vec<ConnectionId>, StoreError>,
+        until: Duration,
+    ) -> Closed {
         let mut of_minute = Closed { count: 0, failed: None, is_interrupted: self.clock.monotonic() >= until };
         if of_minute.is_interrupted {
             return of_minute;
         }
-        let listed = match self.expiry.expired_in_minute(minute).await {
+        let listed = match listed {
             Ok(listed) => listed,
             Err(error) => {
                 tracing::error!(%error, minute = minute.minute(), "sockets with expired tokens were not listed");
@@ -120,7 +132,7 @@ where
             tracing::warn!(%error, connection_id = %id, "socket was not closed before the gateway's own limit");
         }
         if let Some((tenant, connection)) = found {
-            self.tenants.connections(tenant.as_ref()).close(&connection.key).await?;
+            self.tenants.connections(tenant.as_ref()).close_found(&connection).await?;
         }
         self.expiry.remove_expiry_entry(minute, id).await?;
         Ok(true)
@@ -134,7 +146,7 @@ mod tests {
     use super::*;
     use crate::{
         app::maintenance::Finished,
-        model::connection::{Connection, ConnectionKey, UserConnection},
+        model::connection::{Connection, ConnectionKey},
         ports::socket_gateway::Pushed,
         testing::{TestClock, TestStore, broken},
     };
@@ -181,7 +193,7 @@ mod tests {
             token_expires_at: expires_at,
             expires_at,
         };
-        store.register_pending(&connection.user_id, &UserConnection::from(&connection)).await.unwrap();
+        store.register_pending(&connection).await.unwrap();
         store.activate(&connection, &[].into()).await.unwrap();
         connection
     }

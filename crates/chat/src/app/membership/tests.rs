@@ -5,6 +5,7 @@
 //! every push. Each step of each task is a turn of its own.
 
 mod events;
+mod instructions;
 mod invited;
 mod recorded;
 
@@ -22,14 +23,14 @@ use super::*;
 use crate::{
     app::{
         connect::{Asked, Connect, Connector},
-        delivery::Delivery,
+        delivery::{Delivery, Reach},
     },
-    model::{error::StoreError, id::ConnectionId},
+    model::{error::StoreError, id::ConnectionId, limits::DELIVERY_RATE},
     ports::{
         fan_out::{FanOut, PushBatch},
         socket_gateway::Pushed,
     },
-    testing::{PausedClock, TestStore, created, key},
+    testing::{CONNECT_LIMITS, PausedClock, TestStore, created, key},
 };
 
 const CHANNEL: &str = "c";
@@ -104,7 +105,7 @@ impl World {
         let id = request.connection_id.clone();
         let connector =
             Connector { channels: &self.store, connections: &self.store, sockets: self, clock: &self.clock };
-        if connector.connect(request, 20).await.is_ok() {
+        if connector.connect(request, CONNECT_LIMITS).await.is_ok() {
             self.step(|sockets| sockets.open.insert(id)).await;
         }
     }
@@ -113,7 +114,8 @@ impl World {
         let deadline = self.clock.now().plus(Duration::from_mins(1));
         let delivery =
             Delivery { connections: &self.store, sockets: self, fan_out: self, clock: &self.clock, deadline };
-        delivery.deliver(&key(CHANNEL), &[created(CHANNEL, 1, "hi")], 200).await.unwrap();
+        let reach = Reach { threshold: 200, rate: DELIVERY_RATE };
+        delivery.deliver(&key(CHANNEL), &[created(CHANNEL, 1, "hi")], reach).await.unwrap();
     }
 
     async fn remove(&self, caller: &str) {

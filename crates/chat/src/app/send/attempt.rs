@@ -4,8 +4,9 @@ use std::{ops::ControlFlow, time::Duration};
 
 use sha2::{Digest, Sha256};
 
-use super::{SendCache, SendMessage, SendResult, Sent};
+use super::{Rivals, SendCache, SendMessage, SendResult, Sent};
 use crate::{
+    app::rate_limit::{Payment, SenderTokens},
     model::{
         channel::{AgentMode, ChannelHead, Visibility},
         error::{ChatError, Result},
@@ -21,7 +22,7 @@ use crate::{
     },
     ports::{
         clock::Clock,
-        message_store::{Append, AppendResult, IdempotencyRecord, MessageStore, RecordKey, Token},
+        message_store::{Append, AppendResult, IdempotencyRecord, MessageStore, RecordKey},
         rate_limiter::LimitedAction,
     },
 };
@@ -60,18 +61,40 @@ pub(super) struct Attempts<'a, Store, Time> {
     incarnation: Option<Incarnation>,
     /// `seq` under which the message may be stored, since the response was lost. Not needed with an idempotency key.
     in_doubt_seq: Option<Seq>,
+    /// Payment of an attempt without a response.
+    in_doubt_payment: Option<Payment>,
 }
 
 impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
     pub(super) fn new(store: &'a Store, clock: &'a Time, send: &'a SendMessage, cache: &'a mut SendCache) -> Self {
         let message_id = MessageId::generate(clock.seed());
         let idempotency = send.record_key.clone().map(|key| Idempotency { key, fingerprint: fingerprint(send) });
-        Self { store, clock, send, cache, idempotency, message_id, incarnation: send.incarnation, in_doubt_seq: None }
+        Self {
+            store,
+            clock,
+            send,
+            cache,
+            idempotency,
+            message_id,
+            incarnation: send.incarnation,
+            in_doubt_seq: None,
+            in_doubt_payment: None,
+        }
     }
 
     /// Removes the head from the cache: the next attempt reads it.
     pub(super) fn forget_head(&mut self) {
         self.cache.head = None;
+    }
+
+    /// Returns the last number of the cached head.
+    pub(super) fn last_seq(&self) -> Option<Seq> {
+        self.cache.head.as_ref().map(|head| head.last_seq)
+    }
+
+    /// Caches the number of the channel's senders.
+    pub(super) fn remember(&mut self, rivals: Option<Rivals>) {
+        self.cache.rivals = rivals;
     }
 
     /// Makes one attempt, and caches the values that it reads.
@@ -181,7 +204,7 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
         if !unknown.is_empty() {
             return Some(ChatError::Invalid(unknown));
         }
-        self.token(self.clock.now()).err()
+        self.payment(self.clock.now()).err()
     }
 
     /// Whether the message is the agent's reply to a question, or its notice.
@@ -194,19 +217,29 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
         head.visibility == Visibility::Private && self.send.role == Role::User
     }
 
-    /// Returns the token that the message takes, if its sender's rate is limited.
-    fn token(&self, now: Timestamp) -> Result<Option<Token>> {
-        let Some(bucket) = self.send.bucket else { return Ok(None) };
-        let full_at = self.cache.full_at;
+    /// Returns the payment for the message, if its sender's rate is limited.
+    fn payment(&self, now: Timestamp) -> Result<Option<Payment>> {
+        let (Some(bucket), tokens) = (self.send.bucket, self.cache.tokens) else { return Ok(None) };
+        if let Some(again) = self.in_doubt_payment.and_then(|payment| payment.again(bucket, tokens, now)) {
+            return Ok(Some(again));
+        }
         let exhausted = |wait| ChatError::TooManyRequests(bucket.exhausted(LimitedAction::Send.name(), wait));
-        let next = bucket.take(full_at, now).map_err(exhausted)?;
-        Ok(Some(Token { full_at: full_at.filter(|full_at| *full_at > now), next }))
+        tokens.pay(bucket, now).map(Some).map_err(exhausted)
+    }
+
+    /// Returns the tokens of the sender after the message is stored. An earlier attempt without a response may have
+    /// stored it and taken tokens at another time, so none of these is used.
+    fn tokens_after(&self, payment: &Payment) -> SenderTokens {
+        match payment.token {
+            Some(token) if self.in_doubt_seq.is_some() => SenderTokens::read(token.next),
+            _ => payment.rest,
+        }
     }
 
     /// Appends the message after `head`, unless the store finds it stored or a condition false.
     async fn append(&mut self, head: ChannelHead, cached: Option<&ChannelHead>) -> Result<Attempt> {
         let (send, now) = (self.send, self.clock.now());
-        let token = self.token(now)?;
+        let payment = self.payment(now)?;
         let message = message(send, &head, self.message_id, now);
         let seq = message.message.seq;
         let record = self.record(seq, now);
@@ -216,13 +249,13 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
             for_agent: send.role == Role::User && head.agent != AgentMode::Off,
             record: record.as_ref(),
             member: self.needs_member(&head).then_some(&send.sender_id),
-            token,
+            token: payment.and_then(|payment| payment.token),
             now,
         };
         match self.store.append(append).await {
             Ok(AppendResult::Stored) => {
                 self.cache.head = Some(ChannelHead { last_seq: seq, ..head });
-                self.cache.full_at = token.map(|token| token.next);
+                self.cache.tokens = payment.map_or(self.cache.tokens, |payment| self.tokens_after(&payment));
                 Ok(Attempt::done(SendResult::Created(self.sent(message.message))))
             }
             Ok(AppendResult::KeyTaken(earlier)) => {
@@ -236,7 +269,7 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
                     self.cache.rev = Some((Rev::ZERO, now));
                 }
                 self.cache.head = Some(current.map_or(Ok(head), |current| self.same(current))?);
-                self.cache.full_at = bucket_full_at.or(self.cache.full_at);
+                self.cache.tokens = bucket_full_at.map_or(self.cache.tokens, SenderTokens::read);
                 Ok(stale)
             }
             Ok(AppendResult::ChannelNotFound | AppendResult::NotAMember) => Err(ChatError::ChannelNotFound),
@@ -255,6 +288,11 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
             }
             Err(error) => {
                 self.in_doubt_seq = self.idempotency.is_none().then_some(seq);
+                // The message may be stored, so a token that was held counts as used.
+                if let Some(payment) = payment.filter(|payment| payment.token.is_none()) {
+                    self.cache.tokens = payment.rest;
+                    self.in_doubt_payment = Some(payment);
+                }
                 self.incarnation = Some(head.incarnation);
                 self.cache.head = Some(head);
                 Err(error.into())

@@ -2,11 +2,12 @@
 //!
 //! Sending uses optimistic concurrency: the transaction checks the cached channel head and token bucket. On a mismatch
 //! the store returns the current values and the sender retries with them. An uncontended send costs one request. If
-//! only the cache was stale, the sender retries at once. If it lost a race, it waits with jitter and reads the head
-//! again.
+//! only the cache was stale, the sender retries at once with the head that the store returned. If it lost a race, it
+//! waits and reads the head again: see [`Rivals`]. While a channel has many senders, each also waits and reads before
+//! its first attempt, which would fail otherwise.
 
 use crate::{
-    app::contention::Contention,
+    app::{contention::Contention, rate_limit::SenderTokens},
     model::{
         agent_data::AgentData,
         channel::ChannelHead,
@@ -29,6 +30,8 @@ use crate::{
 pub mod unstored;
 
 mod attempt;
+
+pub use crate::app::contention::Rivals;
 
 use attempt::{Attempt, Attempts};
 
@@ -64,8 +67,10 @@ pub struct SendCache {
     /// Number of the last change of the head's channel, and the time when it was read. Later changes do not make it
     /// stale: it is a lower bound.
     pub rev: Option<(Rev, Timestamp)>,
-    /// Time when the sender's bucket is full. It is never earlier than the cached value, since only sending moves it.
-    pub full_at: Option<Timestamp>,
+    /// Number of concurrent senders of the head's channel. It determines the waits after lost races.
+    pub rivals: Option<Rivals>,
+    /// Tokens of the sender.
+    pub tokens: SenderTokens,
 }
 
 impl SendCache {
@@ -135,31 +140,44 @@ pub async fn send(
         return Err(ChatError::Invalid(violations));
     }
     cache.forget_old(clock.now());
-    let mut old = UnverifiedCache { head: cache.head.is_some(), full_at: true };
+    let mut old = UnverifiedCache { head: cache.head.is_some(), tokens: true };
+    let mut contention = Contention::in_turns(clock, cache.rivals);
     let mut attempts = Attempts::new(store, clock, &send, cache);
 
     let mut failure = None;
-    let mut contention = Contention::new(clock);
-    let mut is_behind = true;
+    let before = attempts.last_seq();
+    let mut is_behind = contention.is_alone();
     while contention.begin(is_behind).await {
+        let mut is_current = !is_behind;
         if !is_behind {
             // Under contention the head has probably moved meanwhile: reading it costs less than an attempt that fails.
             attempts.forget_head();
         }
         is_behind = false;
         match attempts.attempt().await {
-            Ok(Attempt::Done(sent)) => return Ok(*sent),
-            // The cache was stale before this call began: there is no race to wait for.
+            Ok(Attempt::Done(sent)) => {
+                attempts.remember(contention.won(before, sent.message().seq));
+                return Ok(*sent);
+            }
+            // The cache was stale before this call began: there is no race to wait for, unless the others of a
+            // contended channel have just found the same.
             Ok(Attempt::Stale { head, bucket }) => {
-                is_behind = (old.head || !head) && (old.full_at || !bucket);
-                old = UnverifiedCache { head: old.head && !head, full_at: old.full_at && !bucket };
+                let is_only_old = (old.head || !head) && (old.tokens || !bucket);
+                is_behind = is_only_old && (!head || contention.is_alone());
+                old = UnverifiedCache { head: old.head && !head, tokens: old.tokens && !bucket };
+                is_current |= head;
             }
             Ok(Attempt::Conflict) => {}
             // The message may be stored anyway: the next attempt finds it by its idempotency key or its `seq`.
             Err(ChatError::Store(error)) if error.retryable => failure = Some(error),
             Err(error) => return Err(error),
         }
+        // A head from before this call would count messages that this sender did not wait for.
+        if let Some(last) = attempts.last_seq().filter(|_| is_current) {
+            contention.saw(last);
+        }
     }
+    attempts.remember(contention.lost());
     if let Some(error) = failure {
         tracing::warn!(%error, channel_id = %send.channel_id, "append failed: the store fails");
     }
@@ -169,8 +187,10 @@ pub async fn send(
 /// Values that are still cached, or assumed, from before the call.
 struct UnverifiedCache {
     head: bool,
-    full_at: bool,
+    tokens: bool,
 }
 
+#[cfg(test)]
+mod crowd;
 #[cfg(test)]
 mod tests;

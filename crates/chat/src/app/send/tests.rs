@@ -81,8 +81,11 @@ async fn a_key_that_was_used_in_a_deleted_channel_is_free_in_the_one_that_took_i
     let (store, clock) = (public(0), TestClock::new(1));
     let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
     let old = store.channel(&"c".parse().unwrap()).await.unwrap().unwrap();
-    let cached =
-        SendCache { head: Some(ChannelHead::from(&old)), rev: Some((Rev::new(9), clock.now())), full_at: None };
+    let cached = SendCache {
+        head: Some(ChannelHead::from(&old)),
+        rev: Some((Rev::new(9), clock.now())),
+        ..SendCache::default()
+    };
     store.state().channels.clear();
     let gone = send(&store, &clock, by("alice", "hi", Some("k")), &mut cached.clone()).await;
     assert!(matches!(gone, Err(ChatError::ChannelNotFound)), "{gone:?}");
@@ -119,7 +122,7 @@ async fn a_reply_needs_a_message_to_reply_to() {
     assert!(matches!(send(&store, &clock, reply(1), &mut SendCache::default()).await, Err(ChatError::Invalid(_))));
     // A stale cache does not refuse a reply to a message that exists.
     let (head, rev) = store.head(&"c".parse().unwrap()).await.unwrap().unwrap();
-    let mut behind = SendCache { head: Some(head), rev: Some((rev, clock.now())), full_at: None };
+    let mut behind = SendCache { head: Some(head), rev: Some((rev, clock.now())), ..SendCache::default() };
     send(&store, &clock, by("alice", "first", None), &mut SendCache::default()).await.unwrap();
     assert_eq!(send(&store, &clock, reply(1), &mut behind).await.unwrap().message().reply_to, Some(Seq::FIRST));
 }
@@ -206,6 +209,35 @@ async fn a_memory_that_is_behind_costs_a_request_and_no_wait() {
     assert_eq!(store.all().len(), 10);
 }
 
+#[tokio::test]
+async fn a_busy_sender_takes_a_handful_of_tokens_and_is_told_of_those_that_are_held() {
+    let (store, clock) = (public(0).with_channel("d", Visibility::Public), TestClock::new(1));
+    let bucket = Bucket::per_second(10, 50);
+    let limited = |channel: &str| SendMessage {
+        channel_id: channel.parse().unwrap(),
+        bucket: Some(bucket),
+        ..by("alice", "hi", None)
+    };
+    let mut cache = SendCache::default();
+    let mut written = BTreeSet::new();
+    for (number, channel) in ["c", "c", "d", "c", "d", "c", "c", "c", "c", "c", "d"].into_iter().enumerate() {
+        // The head and its number are of one channel, and the tokens of all.
+        cache = SendCache { tokens: cache.tokens, ..SendCache::default() };
+        send(&store, &clock, limited(channel), &mut cache).await.unwrap();
+        written.extend(store.state().buckets.values().copied());
+        let left = cache.tokens.quota(bucket, clock.now()).unwrap().left;
+        assert_eq!(usize::try_from(left).unwrap(), 49 - number, "message {number}");
+    }
+    assert_eq!((written.len(), cache.tokens.held()), (2, 0), "one token, and ten for all others");
+    // A refused message keeps its token.
+    send(&store, &clock, limited("c"), &mut cache).await.unwrap();
+    let held = cache.tokens.held();
+    store.archive("c");
+    assert!(matches!(send(&store, &clock, limited("c"), &mut cache).await, Err(ChatError::ChannelArchived)));
+    assert_eq!(cache.tokens.held(), held);
+    assert!(held > 1);
+}
+
 /// Changes a message once: bob reacts to it.
 async fn change(store: &TestStore, clock: &TestClock, emoji: &str) {
     let messages = channel_messages(store, clock);
@@ -286,6 +318,38 @@ async fn a_store_that_never_answers_is_given_up_in_time() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Environments that hold tokens, on a store that loses calls and responses.
+    #[test]
+    fn messages_are_no_more_than_the_bucket_allows(
+        seed in any::<u64>(),
+        faults in 0..40_u32,
+        environments in 1..4_usize,
+        pauses in proptest::collection::vec(0..400_u64, 1..60),
+        is_keyed in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let clock = TestClock::new(seed);
+            let store = TestStore::seeded(seed, faults).with_channel("c", Visibility::Public);
+            let bucket = Bucket { every: Duration::from_millis(50), burst: 16 };
+            let mut caches = vec![SendCache::default(); environments];
+            for (number, pause) in pauses.into_iter().enumerate() {
+                clock.sleep(Duration::from_millis(if pause > 300 { pause } else { pause / 30 })).await;
+                let key = is_keyed.then(|| format!("k{number}"));
+                let message = SendMessage { bucket: Some(bucket), ..by("alice", &format!("m{number}"), key.as_deref()) };
+                // Most messages come from the first environment.
+                let cache = if pause % 5 == 0 { number % environments } else { 0 };
+                let _ = send(&store, &clock, message, &mut caches[cache]).await;
+            }
+            let mut times: Vec<Timestamp> = store.all().iter().map(|message| message.created_at).collect();
+            times.sort_unstable();
+            let mut full_at = None;
+            for time in times {
+                full_at = Some(bucket.take(full_at, time).unwrap());
+            }
+        });
+    }
 
     /// Many concurrent senders, each retrying with its key, on a store that loses calls and responses.
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     model::{
         access::Authority,
         channel::{AgentSettings, Channel, ChannelHead, Member, MemberAdded, MemberRole, Visibility},
-        connection::{Connection, ConnectionKey, Subscription, UserConnection},
+        connection::{Connection, ConnectionKey, Subscription},
         error::StoreError,
         id::{ChannelId, MessageId},
         incarnation::{ChannelKey, Incarnation},
@@ -307,7 +307,7 @@ where
     pub(super) async fn open(&self, name: &str, user: &str, channels: &[&Channel]) -> Outcome<Connection> {
         let connection = self.connection(name, user, channels)?;
         let connections = self.ports.connections;
-        connections.register_pending(&connection.user_id, &UserConnection::from(&connection)).await?;
+        connections.register_pending(&connection).await?;
         connections.activate(&connection, &connection.channels.iter().cloned().collect()).await?;
         Ok(connection)
     }

@@ -53,6 +53,8 @@ where
             "an id that became free"
         );
         require_eq!(store.channel(&first.channel_id).await?, Some(second.clone()), "the second channel");
+        let current = store.current_channels(&[second.channel_id.clone(), id("ids-none")?]).await?;
+        require_eq!(current, vec![second.clone()], "the channels that some ids lead to");
         let found = store.creation(&second.key(), &other.user_id, &creation.key).await?;
         require_eq!(found, Some(creation), "what it was created with");
         Ok(())
@@ -78,7 +80,7 @@ where
             "a claim"
         );
         let (anna, anew): (UserId, ChannelId) = (id("anna")?, id("anew")?);
-        connections.mark_online(&old.key(), &anna, self.now).await?;
+        connections.mark_online(&old.key(), &anna, old.incarnation, self.now).await?;
         self.open("anew1=", "anna", &[&old]).await?;
         self.delete(&old, &owner).await?;
 
@@ -106,7 +108,8 @@ where
         require_eq!(audience.subscriptions, vec![], "the subscriptions");
         require!(!audience.gate.closed, "the gate of the channel before is closed, not this one's");
         require!(connections.gate(&old.key(), self.now).await?.closed, "the gate of a deleted channel is open");
-        require!(connections.mark_online(&key, &anna, self.now).await?, "the presence of the channel before is known");
+        let is_new = connections.mark_online(&key, &anna, new.incarnation, self.now).await?;
+        require!(is_new, "the presence of the channel before is known");
         require_eq!(self.head(&anew).await?, ChannelHead::from(&new), "the head");
         // The same `seq` and the same idempotency key are free in the new channel.
         let head = ChannelHead::from(&new);

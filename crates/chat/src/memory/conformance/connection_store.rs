@@ -11,9 +11,10 @@ use crate::{
         access::Authority,
         channel::{Channel, MemberRole, Visibility},
         connection::{Connection, ConnectionKey, Subscription, UserConnection},
-        id::{ConnectionId, UserId},
+        id::UserId,
         incarnation::{ChannelKey, Incarnation},
         limits::CHANNELS_PER_CONNECTION,
+        parts::{AudienceCursor, Parts},
         pending_end::{EndCause, PendingEnd},
     },
     ports::{clock::Clock, deleted_channels::DeletedChannels, message_store::MessageStore},
@@ -69,11 +70,41 @@ where
         require_eq!(self.listeners(&key, self.now).await?, vec![], "the subscriptions after its end");
         require!(!connections.subscribe(&key, &user, &of_user, true).await?, "what is closed was subscribed");
         require_eq!(self.listeners(&key, self.now).await?, vec![], "the subscriptions of what is closed");
-        let announced = UserConnection { key: ConnectionKey { id: id("conn2=")?, ..this }, ..of_user };
-        connections.register_pending(&user, &announced).await?;
-        require_eq!(connections.connections_of(&user, self.now).await?, vec![announced.clone()], "what was announced");
-        connections.remove_pending(&user, &announced).await?;
-        require_eq!(connections.connections_of(&user, self.now).await?, vec![], "what was withdrawn");
+        Ok(())
+    }
+
+    pub(super) async fn pending_connections(&self) -> Outcome {
+        let connections = self.ports.connections;
+        let (named, _) = self.channel("pending-named", Visibility::Public).await?;
+        let (joined, _) = self.channel("pending-joined", Visibility::Public).await?;
+        let mut pending = self.connection("pend1=", "petra", &[&named])?;
+        let (this, user, of_user) = (pending.key.clone(), pending.user_id.clone(), UserConnection::from(&pending));
+        require_eq!(connections.activate(&pending, &BTreeSet::new()).await?, None, "what was not registered");
+        require_eq!(self.listeners(&named.key(), self.now).await?, vec![], "subscriptions of what was not registered");
+        connections.register_pending(&pending).await?;
+        require_eq!(connections.connections_of(&user, self.now).await?, vec![of_user.clone()], "what is pending");
+        require_eq!(self.listeners(&named.key(), self.now).await?, vec![], "subscriptions of what is pending");
+        require!(connections.subscribe(&joined.key(), &user, &of_user, true).await?, "it was not subscribed");
+        // Another connection has the same id.
+        let another = ConnectionKey { connected_at: self.later(Duration::from_secs(1)), ..this.clone() };
+        connections.remove_pending(&user, &UserConnection { key: another.clone(), ..of_user.clone() }).await?;
+        let other = Connection { key: another, ..pending.clone() };
+        require_eq!(connections.activate(&other, &BTreeSet::new()).await?, None, "another connection");
+        pending.left_out = 3;
+        let opened = connections.activate(&pending, &BTreeSet::new()).await?;
+        let channels: BTreeSet<ChannelKey> = opened.into_iter().flatten().collect();
+        require_eq!(channels, BTreeSet::from([named.key(), joined.key()]), "its own channels and those of others");
+        let found = connections.connection(&this.id).await?.map(|found| (found.channels.len(), found.left_out));
+        require_eq!(found, Some((2, 3)), "the opened connection");
+        let as_reader = Subscription { member: false, ..of_user.subscription(&user) };
+        require_eq!(self.listeners(&named.key(), self.now).await?, vec![as_reader], "a subscription by name");
+        connections.remove_pending(&user, &of_user).await?;
+        require_eq!(connections.connection(&this.id).await?, None, "what was withdrawn");
+        require_eq!(connections.connections_of(&user, self.now).await?, vec![], "the user's after that");
+        require!(!connections.expired_in_minute(pending.expires_at).await?.contains(&this.id), "its entry");
+        for channel in [named.key(), joined.key()] {
+            require_eq!(self.listeners(&channel, self.now).await?, vec![], "subscriptions of what was withdrawn");
+        }
         Ok(())
     }
 
@@ -169,7 +200,7 @@ where
                 connection.expires_at = self.later(Duration::from_mins(1));
             }
             let by_membership = if user == "rita" { BTreeSet::from([key.clone()]) } else { BTreeSet::new() };
-            connections.register_pending(&connection.user_id, &UserConnection::from(&connection)).await?;
+            connections.register_pending(&connection).await?;
             connections.activate(&connection, &by_membership).await?;
             names.push(connection.key.id.to_string());
         }
@@ -188,7 +219,7 @@ where
         require_eq!(audience.admitted(), vec![], "the admitted subscriptions");
         for (now, left) in [(self.now, 7), (self.later(Duration::from_secs(61)), 6)] {
             for limit in [1, 2, 3, 10] {
-                let (mut found, mut after): (Vec<String>, Option<ConnectionId>) = (Vec::new(), None);
+                let (mut found, mut after): (Vec<String>, Option<AudienceCursor>) = (Vec::new(), None);
                 for _ in 0..20 {
                     let page = connections.subscriptions_page(&key, after.as_ref(), limit, now).await?;
                     found.extend(page.subscriptions.iter().map(|one| one.connection.id.to_string()));
@@ -204,4 +235,96 @@ where
         }
         Ok(())
     }
+
+    pub(super) async fn parts(&self) -> Outcome {
+        let connections = self.ports.connections;
+        let (channel, _) = self.channel("parts", Visibility::Public).await?;
+        let key = channel.key();
+        let mut open = Vec::new();
+        for number in 0..4 {
+            open.push(self.open(&format!("early{number}="), "paul", &[&channel]).await?);
+        }
+        require_eq!(
+            connections.audience_page(&key, None, self.now).await?.parts,
+            Parts::ONE,
+            "the parts of a new channel"
+        );
+        connections.divide(&key, Parts::ONE, 1).await?;
+        require_eq!(self.paged(&key).await?, (Parts::ONE, names(&open)), "the parts of a few");
+        connections.divide(&key, Parts::ONE, usize::MAX).await?;
+        // Another reader has found fewer.
+        connections.divide(&key, Parts::ONE, 20_000).await?;
+        for number in 0..4 {
+            open.push(self.open(&format!("late{number}="), "paul", &[&channel]).await?);
+        }
+        let joined = self.open("joined=", "paul", &[]).await?;
+        let of_user = UserConnection::from(&joined);
+        require!(connections.subscribe(&key, &joined.user_id, &of_user, false).await?, "it is not subscribed");
+        // One that is there already stays where it is.
+        for one in &open {
+            let again = connections.subscribe(&key, &one.user_id, &UserConnection::from(one), false).await?;
+            require!(again, "it is not subscribed again");
+        }
+        open.push(joined);
+        require_eq!(self.paged(&key).await?, (Parts::MOST, names(&open)), "all subscriptions, page by page");
+        let all = self.listeners(&key, self.now).await?;
+        require_eq!(all.len(), open.len(), "all subscriptions at once");
+        require!(all.iter().all(|one| !one.member), "one is still that of a member");
+        let few = connections.audience_up_to(&key, 3, self.now).await?.subscriptions.len();
+        require!(few >= 3, "at least three, and not {few}");
+        for one in &all {
+            require!(connections.is_subscribed(&key, &one.connection).await?, "one is not found");
+            require!(connections.confirm_member(&key, one).await?, "one is not confirmed");
+        }
+        require!(self.listeners(&key, self.now).await?.iter().all(|one| one.member), "one is not that of a member");
+        for (number, one) in open.iter().enumerate() {
+            let renewed = Connection { expires_at: self.later(LONG * 2), ..one.clone() };
+            connections.renew(&renewed).await?;
+            let listener = self.listeners(&key, self.later(LONG)).await?;
+            let is_kept = listener.iter().any(|listener| listener.connection == one.key);
+            require!(is_kept, "a renewal does not reach the subscription");
+            if number % 2 == 0 {
+                require!(connections.unsubscribe(&key, &one.key).await?, "one is not ended");
+                require!(!connections.unsubscribe(&key, &one.key).await?, "one is ended twice");
+            } else {
+                require!(connections.close(&one.key).await?, "one is not closed");
+            }
+            require_eq!(self.listeners(&key, self.now).await?.len(), open.len() - number - 1, "those that are left");
+        }
+        Ok(())
+    }
+
+    /// Returns the number of parts of a channel, and the connections that are found page by page, in their order. Both
+    /// kinds of pages must have the same.
+    async fn paged(&self, key: &ChannelKey) -> Outcome<(Parts, Vec<String>)> {
+        let connections = self.ports.connections;
+        let first = connections.audience_page(key, None, self.now).await?;
+        let (parts, mut found, mut next) = (first.parts, first.subscriptions, first.next);
+        while let Some(at) = next {
+            let page = connections.audience_page(key, Some(&at), self.now).await?;
+            require_eq!(page.parts, parts, "the parts of a later page");
+            found.extend(page.subscriptions);
+            next = page.next;
+        }
+        let (mut others, mut after): (Vec<Subscription>, Option<AudienceCursor>) = (Vec::new(), None);
+        loop {
+            let page = connections.subscriptions_page(key, after.as_ref(), 3, self.now).await?;
+            others.extend(page.subscriptions);
+            after = page.next_after;
+            if after.is_none() {
+                break;
+            }
+        }
+        require_eq!(others, found, "the pages of the ends");
+        let mut names: Vec<String> = found.iter().map(|one| one.connection.id.to_string()).collect();
+        names.sort_unstable();
+        Ok((parts, names))
+    }
+}
+
+/// Returns the ids of connections, in their order.
+fn names(connections: &[Connection]) -> Vec<String> {
+    let mut names: Vec<String> = connections.iter().map(|one| one.key.id.to_string()).collect();
+    names.sort_unstable();
+    names
 }

@@ -17,6 +17,7 @@ mod connection_store;
 mod deleted_channels;
 mod drafts;
 mod expiry_store;
+mod instructions;
 mod invitation_store;
 mod members;
 mod message_store;
@@ -96,6 +97,7 @@ where
     let laws: Vec<(&'static str, BoxFuture<'_, Outcome>)> = vec![
         ("an id leads to one channel at a time", Box::pin(bench.ids())),
         ("a channel that reuses an id has nothing of the one before", Box::pin(bench.names_taken_anew())),
+        ("instructions are read beside their channel", Box::pin(bench.instructions())),
         ("an append has its conditions", Box::pin(bench.appends())),
         ("a reply needs its question", Box::pin(bench.questions())),
         ("an append of a cached head meets no other incarnation", Box::pin(bench.cached_heads())),
@@ -119,12 +121,15 @@ where
         ("a change has a record until it expires", Box::pin(bench.change_records())),
         ("a channel that reuses an id counts its changes from 1", Box::pin(bench.changes_counted_anew())),
         ("a connection is identified by its id and its time of connecting", Box::pin(bench.connections())),
+        ("a connection is pending until it is opened or withdrawn", Box::pin(bench.pending_connections())),
         ("a renewal applies to later subscriptions", Box::pin(bench.renewals())),
         ("a subscription needs an open connection with room", Box::pin(bench.subscriptions())),
         ("an audience is read with its gate, in pages", Box::pin(bench.audiences())),
+        ("subscriptions are found in all parts, before and after they are divided", Box::pin(bench.parts())),
         ("a connection is listed under each minute in which a token of it ends", Box::pin(bench.expiry_entries())),
         ("a ticket is redeemed once", Box::pin(bench.tickets())),
         ("a change of presence is reported once", Box::pin(bench.presence())),
+        ("listeners are replaced as they were read", Box::pin(bench.presence_listeners())),
         ("a reply lease has one owner at a time", Box::pin(bench.claims())),
         ("a draft is stored by the holder of its lease, until it expires", Box::pin(bench.drafts())),
         ("a draft has a status when it ends, and another worker continues it otherwise", Box::pin(bench.draft_ends())),

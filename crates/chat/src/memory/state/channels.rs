@@ -84,12 +84,15 @@ impl State {
     pub(super) fn channel_updated(
         &mut self,
         before: &Channel,
-        changed: Channel,
+        mut changed: Channel,
         pending: Option<PendingEnd>,
         now: Timestamp,
     ) {
         let Some(current) = self.channels.get(&changed.channel_id) else { return };
         let (last_seq, last_message_at) = (current.last_seq, current.last_message_at);
+        if changed.agent.instructions.is_unread() {
+            changed.agent.instructions.clone_from(&current.agent.instructions);
+        }
         self.public.remove(&public_name(before));
         let key = changed.key();
         if before.visibility != changed.visibility && !self.lacks(Rule::GateWritten) {

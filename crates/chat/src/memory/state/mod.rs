@@ -15,6 +15,7 @@ use crate::{
         incarnation::{ChannelKey, Incarnation},
         invitation::Invitation,
         message::{MessageEvent, StoredMessage},
+        parts::Parts,
         pending_end::PendingEnd,
         rev::Rev,
         seq::Seq,
@@ -110,6 +111,15 @@ pub struct ChangeRecord {
     pub expires_at: Timestamp,
 }
 
+/// Stored record of a user that was announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PresenceRecord {
+    /// Mark of the last write.
+    pub mark: Incarnation,
+    /// Time until which the record counts.
+    pub until: Timestamp,
+}
+
 /// State of all stores. Items of a channel are stored under its key. Only [`State::channels`] and
 /// [`State::last_changes`] use the id.
 #[derive(Debug, Clone, Default)]
@@ -152,12 +162,18 @@ pub struct State {
     pub user_connections: BTreeMap<UserId, BTreeMap<ConnectionId, UserConnection>>,
     /// Subscriptions.
     pub subscriptions: Subscriptions,
+    /// Numbers of parts of subscriptions, of channels with more than one.
+    pub parts: BTreeMap<ChannelKey, Parts>,
+    /// Parts of subscriptions that are not in the first one.
+    pub placed: BTreeMap<(ChannelKey, ConnectionId), u32>,
     /// Gates.
     pub gates: BTreeMap<ChannelKey, StoredGate>,
     /// Users that gates block, and until when.
     pub blocked: BTreeMap<ChannelKey, BTreeMap<UserId, Timestamp>>,
-    /// Users whose presence was announced, and the time until which that counts.
-    pub present: BTreeMap<(ChannelKey, UserId), Timestamp>,
+    /// Users whose presence was announced.
+    pub present: BTreeMap<(ChannelKey, UserId), PresenceRecord>,
+    /// Subscriptions that listen to presence, with their mark.
+    pub presence_listeners: BTreeMap<ChannelKey, (Incarnation, Vec<Subscription>)>,
     /// Connections by the minute in which their token ends, since the Unix epoch.
     pub token_ends: BTreeMap<i64, BTreeSet<ConnectionId>>,
     /// Last minute of [`State::token_ends`] that is processed.

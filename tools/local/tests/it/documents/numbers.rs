@@ -1,6 +1,6 @@
 //! Numbers in sentences.
 
-use emulator::template;
+use emulator::{quotas::Limits, template};
 
 use super::{
     constants::{Value, value},
@@ -145,6 +145,25 @@ fn sentences_are_about_the_code_as_it_is() {
     for (page, sentence, file, code) in SENTENCES {
         assert!(words(&read(page)).contains(&words(sentence)), "{page} lacks: {sentence}");
         assert!(read(file).contains(code), "{page}: {sentence}: {file} lacks {code}");
+    }
+}
+
+#[test]
+fn quotas_have_the_values_of_their_profile() {
+    let limits = serde_json::to_value(Limits::AWS).unwrap();
+    for (name, limit) in limits.as_object().unwrap() {
+        let value = Value::Number(limit.as_u64().unwrap());
+        let rows = |page: &str| -> Vec<String> {
+            let named = format!("`{name}`");
+            read(page)
+                .lines()
+                .filter(|line| line.starts_with('|') && line.contains(&named))
+                .map(str::to_owned)
+                .collect()
+        };
+        for page in [LOCAL, "docs/reference/limits.md"] {
+            assert!(rows(page).iter().any(|row| value.is_in(row)), "{page}: {name} is {:?}", value.written());
+        }
     }
 }
 

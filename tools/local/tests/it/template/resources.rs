@@ -134,10 +134,16 @@ fn records_of_connections_and_subscriptions_reach_the_delivery_worker() {
         let record = json!({"eventName": name, "dynamodb": {"Keys": keys, "NewImage": connection}});
         assert_eq!(filters.match_any(&record), expected, "{name} {pk} {sk}");
     }
+    // No client has the socket of a pending connection.
+    let pending = json!({"opening": {"BOOL": true}, "connected_at": {"S": "2027-01-15T08:00:00.000Z"}});
+    let keys = json!({"pk": {"S": "conn#a="}, "sk": {"S": "meta"}});
+    let record = json!({"eventName": "INSERT", "dynamodb": {"Keys": keys, "NewImage": pending}});
+    assert!(!filters.match_any(&record));
 }
 
 /// Lambda's own filter of JSON lines is INFO by default ("Log-level filtering"). Lines without a level, such as those of
-/// metrics, count as INFO. So it must let all lines pass, and `LogLevel` alone selects them in the function.
+/// metrics, count as INFO. So it must let all lines pass, and `LogLevel` alone selects them in the function. Of Lambda's
+/// own lines only those of failures are paid for.
 #[test]
 fn lambda_drops_no_line_that_a_function_writes() {
     let template = backend();
@@ -147,10 +153,20 @@ fn lambda_drops_no_line_that_a_function_writes() {
         let properties = &function["Properties"];
         assert_eq!(properties["LoggingConfig"]["LogFormat"], "JSON", "{properties}");
         assert_eq!(properties["LoggingConfig"]["ApplicationLogLevel"], "TRACE", "{properties}");
+        assert_eq!(properties["LoggingConfig"]["SystemLogLevel"], "WARN", "{properties}");
         assert_eq!(properties["Environment"]["Variables"]["LOG_LEVEL"], json!({"Ref": "LogLevel"}), "{properties}");
         count += 1;
     }
     assert_eq!(count, backend_stack().functions.len());
+}
+
+/// A key that AWS manages in the account costs money per request. A key that AWS owns costs nothing.
+#[test]
+fn tables_are_encrypted_with_a_key_that_aws_owns() {
+    let template = backend();
+    let tables = template.resources().values().filter(|resource| resource["Type"] == "AWS::DynamoDB::Table");
+    let keys: Vec<_> = tables.map(|table| table["Properties"]["SSESpecification"].clone()).collect();
+    assert_eq!(keys, vec![json!({"SSEEnabled": false}); 3]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    model::{access::Authority, rev::ChangeNumber},
+    model::{access::Authority, channel::Instructions, rev::ChangeNumber},
     ports::message_store::UpdateResult,
 };
 
@@ -46,4 +46,21 @@ async fn the_model_reads_this_channel_up_to_the_question() {
     let prompt = world.model.prompts.lock().unwrap()[1].clone();
     let turns: Vec<_> = prompt.turns.iter().map(|turn| (turn.speaker.as_deref(), turn.text.as_str())).collect();
     assert_eq!(turns, [(Some("alice"), "hi"), (None, "first"), (Some("alice"), "and now?")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_model_reads_the_instructions_of_the_channel() {
+    let world = World::new([vec![Say("first")], vec![Say("second")]]).await;
+    let instruct = |text: Option<&str>| {
+        let mut state = world.store.state();
+        let instructions: Instructions = text.map(str::to_owned).into();
+        state.channels.values_mut().for_each(|channel| channel.agent.instructions = instructions.clone());
+    };
+    for (number, text) in [Some("rhyme"), None].into_iter().enumerate() {
+        instruct(text);
+        let question = world.ask("go on").await;
+        world.agent().answer(&question, &mut None).await.unwrap();
+        let prompt = world.model.prompts.lock().unwrap()[number].clone();
+        assert_eq!(prompt.instructions.as_deref(), text);
+    }
 }

@@ -1,55 +1,35 @@
 //! Sockets: the API Gateway management API (`@connections`).
 //!
-//! Requests are sent without an SDK client. A fan-out sends one small request per socket, and the client's overhead was
-//! more than half of its cost: see `docs/reports/performance.md`. The requests follow "Use @connections commands in
-//! your backend service" in the API Gateway developer guide. The SDK's signer signs them, and they use the connections
-//! of its clients. The caller retries, because it knows the deadline.
+//! Closing a connection and looking at one go through the SDK's client ([`client()`]). A push is signed by this crate,
+//! because it is the most frequent request by far: see decision 0041. Both share credentials and connections. The
+//! caller retries, because it knows the deadline.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::{Duration, SystemTime},
-};
+mod client;
+mod identity;
+mod push;
+
+use std::sync::{Arc, LazyLock};
 
 use aws_config::SdkConfig;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sigv4::{
-    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
-    sign::v4,
+use aws_sdk_apigatewaymanagement::{
+    Client,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
 };
-use aws_smithy_runtime_api::{
-    client::{
-        http::{HttpConnector, SharedHttpConnector},
-        identity::Identity,
-    },
-    http::Request as HttpRequest,
-};
-use aws_smithy_types::body::SdkBody;
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use chat::{
     model::{error::StoreError, id::ConnectionId, limits::PUSH_DURATION, push_report::PushReport},
     ports::socket_gateway::{Pushed, SocketGateway},
 };
-use http::{Method, Request, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use telemetry::metrics;
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 
-use crate::sdk::{Sdk, is_transient};
+pub use client::client;
 
-/// Service name in signatures ("Service authorization reference", Amazon API Gateway).
-const SERVICE: &str = "execute-api";
+use identity::OneIdentity;
+use push::Pusher;
 
-/// Time before the expiry of credentials at which they are renewed.
-const RENEW_BEFORE: Duration = Duration::from_mins(5);
-
-/// Maximum number of bytes of a response that are read. An error's text is logged. `GetConnection` returns the client's
-/// `User-Agent`, which has less than 10 KB.
-const RESPONSE_BYTES: usize = 16 * 1024;
-
-/// Characters that are not escaped in a path (RFC 3986, unreserved characters).
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
+use crate::sdk::{Sdk, sdk_error};
 
 /// The sockets of one stage of a WebSocket API. Clones share credentials and connections.
 #[derive(Debug, Clone)]
@@ -59,12 +39,9 @@ pub struct ManagementApi {
 
 #[derive(Debug)]
 struct Inner {
-    /// The URL before `/@connections`.
-    url: String,
-    region: String,
-    connector: SharedHttpConnector,
-    credentials: Option<SharedCredentialsProvider>,
-    identity: RwLock<Option<Identity>>,
+    pusher: Pusher,
+    /// Created before its first call: a client reads all partitions of AWS then, and most environments only push.
+    client: LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>,
 }
 
 impl ManagementApi {
@@ -74,93 +51,33 @@ impl ManagementApi {
         Self::over(sdk.connector(), sdk, url)
     }
 
-    /// Creates a gateway with the given connector, and the region and credentials of `config`.
+    /// Creates a gateway with the given connector, and the region, credentials and clock of `config`.
     #[must_use]
     pub fn over(connector: SharedHttpConnector, config: &SdkConfig, url: &str) -> Self {
-        let inner = Inner {
-            url: url.trim_end_matches('/').to_owned(),
-            region: config.region().map(ToString::to_string).unwrap_or_default(),
-            connector,
-            credentials: config.credentials_provider(),
-            identity: RwLock::default(),
-        };
-        Self { inner: Arc::new(inner) }
+        let identity = OneIdentity::default();
+        let pusher = Pusher::new(identity.clone(), connector.clone(), config, url);
+        let (config, url) = (config.clone(), url.to_owned());
+        let client =
+            LazyLock::new(Box::new(move || client::with_identity(identity, connector, &config, &url)) as Box<_>);
+        Self { inner: Arc::new(Inner { pusher, client }) }
     }
 }
 
-impl Inner {
-    /// Sends `method` for a connection. Returns whether the connection exists. Fails after [`PUSH_DURATION`].
-    async fn ask(
-        &self,
-        operation: &'static str,
-        method: Method,
-        id: &ConnectionId,
-        data: &str,
-    ) -> Result<bool, StoreError> {
-        let lost = |source: Error| StoreError { operation, retryable: true, source };
-        let answered = async {
-            let request = self.request(method, id, data).await?;
-            let response = self.connector.call(request).await?;
-            let status = response.status().as_u16();
-            let code = response.headers().get("x-amzn-errortype").unwrap_or_default().to_owned();
-            // A connection is reused only if its response was read to the end.
-            let body = match Limited::new(response.into_body(), RESPONSE_BYTES).collect().await {
-                Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
-                // The status decides.
-                Err(error) if error.is::<LengthLimitError>() => format!("more than {RESPONSE_BYTES} bytes"),
-                Err(error) => return Err(error),
-            };
-            Ok::<_, Error>((status, code, body))
-        };
-        let answered = timeout(PUSH_DURATION, answered).await.map_err(|elapsed| lost(elapsed.into()))?;
-        let (status, code, body) = answered.map_err(lost)?;
-        match status {
-            200..300 => Ok(true),
-            410 => Ok(false),
-            _ => {
-                // `Code:` may be followed by the address of its documentation.
-                let code = code.split(':').next().unwrap_or_default();
-                let retryable = is_transient(status, code);
-                let source = format!("{status} {code}: {body}").into();
-                Err(StoreError { operation, retryable, source })
-            }
-        }
-    }
-
-    async fn request(&self, method: Method, id: &ConnectionId, data: &str) -> Result<HttpRequest, Error> {
-        let identity = self.identity().await?;
-        let url = format!("{}/@connections/{}", self.url, utf8_percent_encode(id.as_str(), UNRESERVED));
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name(SERVICE)
-            .time(SystemTime::now())
-            .settings(SigningSettings::default())
-            .build()?
-            .into();
-        let body = SignableBody::Bytes(data.as_bytes());
-        let signable = SignableRequest::new(method.as_str(), url.as_str(), std::iter::empty(), body)?;
-        let (signature, _) = sign(signable, &parameters)?.into_parts();
-        let mut request = Request::builder().method(method).uri(url);
-        if !data.is_empty() {
-            request = request.header(header::CONTENT_TYPE, "application/octet-stream");
-        }
-        let mut request = request.body(SdkBody::from(data))?;
-        signature.apply_to_request_http1x(&mut request);
-        Ok(HttpRequest::try_from(request)?)
-    }
-
-    async fn identity(&self) -> Result<Identity, Error> {
-        let until = SystemTime::now() + RENEW_BEFORE;
-        let is_fresh = |identity: &&Identity| identity.expiration().is_none_or(|expiration| expiration > until);
-        let known = self.identity.read().unwrap_or_else(PoisonError::into_inner).as_ref().filter(is_fresh).cloned();
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let credentials = self.credentials.as_ref().ok_or("there are no credentials to sign with")?;
-        let identity = Identity::from(credentials.provide_credentials().await?);
-        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = Some(identity.clone());
-        Ok(identity)
+/// Returns whether the connection of an answered request exists.
+fn is_there<T, E>(
+    operation: &'static str,
+    answered: Result<Result<T, SdkError<E, HttpResponse>>, Elapsed>,
+) -> Result<bool, StoreError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let lost = |elapsed: Elapsed| StoreError { operation, retryable: true, source: elapsed.into() };
+    let Err(error) = answered.map_err(lost)? else { return Ok(true) };
+    match error.raw_response().map(|response| response.status().as_u16()) {
+        // The status decides about a body that the client cannot read.
+        Some(200..300) => Ok(true),
+        Some(410) => Ok(false),
+        _ => Err(sdk_error(operation, error)),
     }
 }
 
@@ -179,27 +96,36 @@ impl SocketGateway for ManagementApi {
     const SERVICE: &'static str = "ApiGatewayManagementApi";
 
     async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
-        let is_there = self.inner.ask("PostToConnection", Method::POST, id, frame).await?;
-        Ok(if is_there { Pushed::Delivered } else { Pushed::Gone })
+        self.inner.pusher.push(id, frame).await
     }
 
     async fn is_open(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        self.inner.ask("GetConnection", Method::GET, id, "").await
+        // The SDK's futures are large.
+        let asked = Box::pin(self.inner.client.get_connection().connection_id(id.as_str()).send());
+        is_there("GetConnection", timeout(PUSH_DURATION, asked).await)
     }
 
     async fn close(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        self.inner.ask("DeleteConnection", Method::DELETE, id, "").await
+        let asked = Box::pin(self.inner.client.delete_connection().connection_id(id.as_str()).send());
+        is_there("DeleteConnection", timeout(PUSH_DURATION, asked).await)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use aws_config::Region;
-    use aws_credential_types::Credentials;
-    use aws_smithy_runtime_api::client::http::HttpConnectorSettings;
+    use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+    use aws_sigv4::{
+        http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+        sign::v4,
+    };
+    use aws_smithy_runtime_api::client::{http::HttpConnectorSettings, identity::Identity};
+    use http::header;
     use wiremock::{Mock, MockServer, Request as Received, ResponseTemplate, matchers::any};
 
-    use super::*;
+    use super::{push::RESPONSE_BYTES, *};
     use crate::sdk::http::Http;
 
     const ID: &str = "L0SM9cOFvHcCIhw=";
@@ -249,6 +175,30 @@ mod tests {
         }
     }
 
+    /// The statuses and codes are from "`GetConnection`" and "`DeleteConnection`" in the same reference.
+    #[tokio::test]
+    async fn a_connection_that_is_looked_at_or_closed_is_there_or_gone_or_nothing_is_known() {
+        for (status, code, body, expected) in [
+            (200, "", r#"{"connectedAt":"2026-11-30T00:53:20.120Z"}"#, Ok(true)),
+            (200, "", "not what the client expects", Ok(true)),
+            (204, "", "", Ok(true)),
+            (410, "GoneException", "", Ok(false)),
+            (410, "", "", Ok(false)),
+            (429, "LimitExceededException", "", Err(true)),
+            (500, "", "", Err(true)),
+            (403, "ForbiddenException", "", Err(false)),
+        ] {
+            let answer = ResponseTemplate::new(status).insert_header("x-amzn-errortype", code).set_body_string(body);
+            let server = server(answer).await;
+            let api = api(&server.uri(), Some(credentials()));
+            let case = format!("{status} {code} {body}");
+            let told = |told: Result<bool, StoreError>| told.map_err(|error| error.retryable);
+            assert_eq!(told(api.is_open(&id()).await), expected, "look: {case}");
+            assert_eq!(told(api.close(&id()).await), expected, "close: {case}");
+            assert_eq!(server.received_requests().await.unwrap().len(), 2, "no attempt is repeated: {case}");
+        }
+    }
+
     #[tokio::test]
     async fn the_status_decides_about_a_long_response() {
         for (status, expected) in
@@ -284,6 +234,7 @@ mod tests {
         assert_eq!(requests[0].body, br#"{"events":[]}"#);
         for request in &requests {
             assert_eq!(request.url.path(), "/prod/@connections/L0SM9cOFvHcCIhw%3D");
+            assert!(!request.headers.contains_key(header::USER_AGENT), "{request:?}");
             assert_eq!(request.headers["x-amz-security-token"], "session");
             let signature = request.headers[header::AUTHORIZATION].to_str().unwrap();
             assert_eq!(signature, signed_anew(request), "{request:?}");
@@ -301,7 +252,7 @@ mod tests {
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
             .region("eu-west-1")
-            .name(SERVICE)
+            .name("execute-api")
             .time(date)
             .settings(SigningSettings::default())
             .build()
@@ -309,7 +260,14 @@ mod tests {
             .into();
         let url = format!("http://{}{}", header("host"), request.url.path());
         let body = SignableBody::Bytes(&request.body);
-        let signable = SignableRequest::new(request.method.as_str(), &url, std::iter::empty(), body).unwrap();
+        let authorization = header("authorization");
+        let (_, signed) = authorization.split_once("SignedHeaders=").unwrap();
+        let signed = signed.split(',').next().unwrap();
+        // The signer adds the others. A request without a body has neither of these.
+        let headers = ["content-length", "content-type"].into_iter().filter(|name| signed.contains(name));
+        let headers: Vec<_> = headers.map(|name| (name, header(name))).collect();
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let signable = SignableRequest::new(request.method.as_str(), &url, headers, body).unwrap();
         let (signature, _) = sign(signable, &parameters).unwrap().into_parts();
         signature.headers().find(|(name, _)| *name == "authorization").unwrap().1.to_owned()
     }

@@ -1,0 +1,142 @@
+//! The request of a push, which is signed here.
+//!
+//! A fan-out sends one small request per socket. Decision 0041 has the processor time of the SDK's client beside that of
+//! this code. `tests/push.rs` compares their requests byte for byte.
+
+use aws_config::SdkConfig;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sigv4::{
+    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+    sign::v4,
+};
+use aws_smithy_async::time::SharedTimeSource;
+use aws_smithy_runtime_api::{
+    client::{
+        http::{HttpConnector, SharedHttpConnector},
+        identity::Identity,
+    },
+    http::Request as HttpRequest,
+};
+use aws_smithy_types::body::SdkBody;
+use chat::{
+    model::{error::StoreError, id::ConnectionId, limits::PUSH_DURATION},
+    ports::socket_gateway::Pushed,
+};
+use http::{Request, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::timeout;
+
+use super::identity::OneIdentity;
+use crate::sdk::is_transient;
+
+/// Name of the operation ("`PostToConnection`" in the reference of the management API).
+const OPERATION: &str = "PostToConnection";
+
+/// Service name in signatures ("Service authorization reference", Amazon API Gateway).
+const SERVICE: &str = "execute-api";
+
+/// Type of the body. The SDK's client sends it too.
+const CONTENT_TYPE: &str = "application/octet-stream";
+
+/// Maximum number of bytes of a response that are read. An error's text is logged.
+pub(super) const RESPONSE_BYTES: usize = 16 * 1024;
+
+/// Characters that are not escaped in a path (RFC 3986, unreserved characters).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Sender of frames to the sockets of one stage.
+#[derive(Debug)]
+pub(super) struct Pusher {
+    /// The URL before `/@connections`.
+    url: String,
+    region: String,
+    connector: SharedHttpConnector,
+    credentials: Option<SharedCredentialsProvider>,
+    identity: OneIdentity,
+    clock: SharedTimeSource,
+}
+
+impl Pusher {
+    /// Creates a sender with the region, the credentials and the clock of `config`.
+    pub(super) fn new(identity: OneIdentity, connector: SharedHttpConnector, config: &SdkConfig, url: &str) -> Self {
+        Self {
+            url: url.trim_end_matches('/').to_owned(),
+            region: config.region().map(ToString::to_string).unwrap_or_default(),
+            connector,
+            credentials: config.credentials_provider(),
+            identity,
+            clock: config.time_source().unwrap_or_default(),
+        }
+    }
+
+    /// Sends a frame. Fails after [`PUSH_DURATION`].
+    pub(super) async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
+        let lost = |source: Error| StoreError { operation: OPERATION, retryable: true, source };
+        let answered = async {
+            let request = self.request(id, frame).await?;
+            let response = self.connector.call(request).await?;
+            let status = response.status().as_u16();
+            let code = response.headers().get("x-amzn-errortype").unwrap_or_default().to_owned();
+            // A connection is reused only if its response was read to the end.
+            let body = match Limited::new(response.into_body(), RESPONSE_BYTES).collect().await {
+                Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+                // The status decides.
+                Err(error) if error.is::<LengthLimitError>() => format!("more than {RESPONSE_BYTES} bytes"),
+                Err(error) => return Err(error),
+            };
+            Ok::<_, Error>((status, code, body))
+        };
+        let answered = timeout(PUSH_DURATION, answered).await.map_err(|elapsed| lost(elapsed.into()))?;
+        let (status, code, body) = answered.map_err(lost)?;
+        match status {
+            200..300 => Ok(Pushed::Delivered),
+            410 => Ok(Pushed::Gone),
+            _ => {
+                // `Code:` may be followed by the address of its documentation.
+                let code = code.split(':').next().unwrap_or_default();
+                let retryable = is_transient(status, code);
+                let source = format!("{status} {code}: {body}").into();
+                Err(StoreError { operation: OPERATION, retryable, source })
+            }
+        }
+    }
+
+    async fn request(&self, id: &ConnectionId, frame: &str) -> Result<HttpRequest, Error> {
+        let identity = self.identity().await?;
+        let url = format!("{}/@connections/{}", self.url, utf8_percent_encode(id.as_str(), UNRESERVED));
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(SERVICE)
+            .time(self.clock.now())
+            .settings(SigningSettings::default())
+            .build()?
+            .into();
+        let length = frame.len().to_string();
+        let headers =
+            [(header::CONTENT_TYPE.as_str(), CONTENT_TYPE), (header::CONTENT_LENGTH.as_str(), length.as_str())];
+        let body = SignableBody::Bytes(frame.as_bytes());
+        let signable = SignableRequest::new("POST", url.as_str(), headers.into_iter(), body)?;
+        let (signature, _) = sign(signable, &parameters)?.into_parts();
+        let mut request = Request::post(url);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let mut request = request.body(SdkBody::from(frame))?;
+        signature.apply_to_request_http1x(&mut request);
+        Ok(HttpRequest::try_from(request)?)
+    }
+
+    async fn identity(&self) -> Result<Identity, Error> {
+        if let Some(known) = self.identity.fresh(self.clock.now()) {
+            return Ok(known);
+        }
+        let credentials = self.credentials.as_ref().ok_or("there are no credentials to sign with")?;
+        let identity = Identity::from(credentials.provide_credentials().await?);
+        self.identity.keep(identity.clone());
+        Ok(identity)
+    }
+}

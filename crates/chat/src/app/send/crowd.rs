@@ -1,0 +1,171 @@
+//! Rates and latencies of many senders to one channel, on models of the store, in simulated time.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::join_all;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::*;
+use crate::{
+    memory::{Call, CallFault, Hook, MemoryStore},
+    model::channel::Visibility,
+    testing::{PausedClock, TestStore},
+};
+
+/// Duration of a run.
+const RUN: Duration = Duration::from_mins(1);
+
+/// Store that decides which of several concurrent transactions succeeds. Times are means.
+#[derive(Debug, Clone, Copy)]
+struct Model {
+    /// Way of a request to the store, and of its response back.
+    way: Duration,
+    /// Work of the store for a transaction. A read takes 2/5 of it.
+    work: Duration,
+    /// From the response of a send to the sender's next one.
+    think: Duration,
+    /// Whether transactions on the same item are refused while one is under way (`TransactionConflict`). Otherwise the
+    /// store works on one request after the other, as the embedded one of the local run does.
+    conflicts: bool,
+}
+
+const QUEUE: Model = Model { way: ms(2), work: ms(1), think: ms(6), conflicts: false };
+
+/// A transaction takes a few milliseconds. One that is refused by its condition blocks the item as long as any other,
+/// which is worse than a store that refuses it at once.
+const CONFLICTS: Model = Model { way: ms(1), work: ms(3), think: ms(8), conflicts: true };
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Hook that lets the calls of a store take the time of a model.
+struct Distance {
+    model: Model,
+    chance: Arc<Mutex<StdRng>>,
+    /// Time until which the store works on requests, or the channel's item is in a transaction.
+    busy: Mutex<Instant>,
+    appends: AtomicU32,
+}
+
+/// Returns a random duration of a mean: seven tenths are fixed.
+fn about(chance: &Mutex<StdRng>, mean: Duration) -> Duration {
+    let part: f64 = chance.lock().unwrap().random();
+    mean.mul_f64(0.7 - 0.3 * (1.0 - part).ln())
+}
+
+impl Distance {
+    async fn pass(&self, mean: Duration) {
+        sleep(about(&self.chance, mean)).await;
+    }
+
+    /// Reserves the store for `work` after all earlier requests. Returns when it is done.
+    fn reserve(&self, work: Duration) -> Instant {
+        let mut busy = self.busy.lock().unwrap();
+        *busy = Instant::now().max(*busy) + work;
+        *busy
+    }
+}
+
+impl Hook for Distance {
+    async fn before(&self, call: Call) -> CallFault {
+        let is_append = call == Call::Append;
+        self.appends.fetch_add(u32::from(is_append), Ordering::Relaxed);
+        self.pass(self.model.way).await;
+        let work = about(&self.chance, if is_append { self.model.work } else { self.model.work * 2 / 5 });
+        if self.model.conflicts {
+            if !is_append {
+                return CallFault::Arrives;
+            }
+            if *self.busy.lock().unwrap() > Instant::now() {
+                return CallFault::Conflicts;
+            }
+        }
+        sleep_until(self.reserve(work)).await;
+        CallFault::Arrives
+    }
+
+    async fn after(&self, _: Call) -> bool {
+        self.pass(self.model.way).await;
+        true
+    }
+}
+
+/// Result of a run.
+#[derive(Debug)]
+struct Ran {
+    sent: u32,
+    p50: Duration,
+    p99: Duration,
+    appends: u32,
+}
+
+/// Lets senders send for [`RUN`], each one message after another, and each in an environment of its own.
+async fn run(model: Model, senders: usize) -> Ran {
+    let chance = Arc::new(Mutex::new(StdRng::seed_from_u64(1)));
+    let hook =
+        Distance { model, chance: Arc::clone(&chance), busy: Mutex::new(Instant::now()), appends: AtomicU32::new(0) };
+    let stored = TestStore::seeded(1, 0).with_channel("c", Visibility::Public);
+    let store: MemoryStore<Distance> = stored.through(hook);
+    let clock = PausedClock::new(1);
+    let one = async |number: usize| {
+        let (mut cache, mut took) = (SendCache::default(), Vec::new());
+        while clock.monotonic() < RUN {
+            sleep(about(&chance, model.think)).await;
+            let began = Instant::now();
+            send(&store, &clock, message(number), &mut cache).await.unwrap();
+            took.push(began.elapsed());
+        }
+        // The others need some time to find each other.
+        took.split_off(took.len() / 10)
+    };
+    let mut took = join_all((0..senders).map(one)).await.concat();
+    took.sort_unstable();
+    let sent = u32::try_from(stored.all().len()).unwrap();
+    let appends = store.hook().appends.load(Ordering::Relaxed);
+    Ran { sent, p50: took[took.len() / 2], p99: took[took.len() * 99 / 100], appends }
+}
+
+fn message(number: usize) -> SendMessage {
+    SendMessage {
+        channel_id: "c".parse().unwrap(),
+        sender_id: format!("sender-{number}").parse().unwrap(),
+        role: Role::User,
+        draft: NewMessage { content: "hi".to_owned(), ..NewMessage::default() },
+        agent: None,
+        record_key: None,
+        incarnation: None,
+        bucket: None,
+        trace: None,
+    }
+}
+
+/// No sender is told that the channel is busy: that would end the test.
+async fn many_senders_are_no_slower_than_one(model: Model) {
+    let one = run(model, 1).await;
+    assert_eq!(one.appends, one.sent, "a sender alone makes one attempt for each message");
+    for senders in [16, 64] {
+        let many = run(model, senders).await;
+        let case = format!("{senders} senders: {many:?}, one: {one:?}");
+        assert!(many.sent >= one.sent, "{case}");
+        assert!(many.p99 < many.p50 * 10, "{case}");
+        assert!(many.appends < many.sent * 12, "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_senders_are_no_slower_than_one_where_requests_queue() {
+    many_senders_are_no_slower_than_one(QUEUE).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_senders_are_no_slower_than_one_where_transactions_conflict() {
+    many_senders_are_no_slower_than_one(CONFLICTS).await;
+}
