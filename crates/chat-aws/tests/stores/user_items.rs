@@ -22,6 +22,7 @@ use chat::{
     ports::{
         fan_out::{FanOut, PushBatch},
         message_store::ReactionResult,
+        presence_store::PresenceStore,
         rate_limiter::{LimitedAction, RateLimiter},
         socket_gateway::{Pushed, SocketGateway},
         ticket_store::{Ticket, TicketStore},
@@ -106,8 +107,11 @@ async fn fill(tables: &Tables) {
     }
     let opened = connection("a=", 0, NOW);
     let opened = Connection { channels: vec![key("one"), key("two")], ..opened };
-    tables.connections().register_pending(&opened.user_id, &announced(&opened)).await.unwrap();
+    tables.connections().register_pending(&opened).await.unwrap();
     tables.connections().activate(&opened, &opened.channels.iter().cloned().collect()).await.unwrap();
+    let listener = announced(&opened).subscription(&user("alice"));
+    let mark = Incarnation::generate(SystemClock.seed());
+    assert!(tables.connections().set_listeners(&key("one"), None, &[listener], mark, NOW).await.unwrap());
     let ticket = Ticket {
         user_id: user("alice"),
         tenant: None,

@@ -27,7 +27,7 @@ pub async fn close_connection(
     // Before its items are removed: without them nothing else would find an open socket.
     let was_open = sockets.close(&connection.id).await?;
     connections.close(connection).await?;
-    // A handshake that stopped leaves only the copy among the connections of its user.
+    // A handshake that stopped may leave nothing but the copy among the connections of its user.
     let copy = UserConnection {
         key: connection.clone(),
         auto_subscribe: false,

@@ -99,6 +99,11 @@ impl State {
         for (channel, _) in self.present.keys().filter(|(_, one)| one == user) {
             add(place("1present", &[channel, user]), UserData::Own { kind: "presence" });
         }
+        for (channel, (_, listeners)) in &self.presence_listeners {
+            if extent == Extent::ContentAndId && listeners.iter().any(|one| one.user_id == *user) {
+                add(place("1listeners", &[channel]), UserData::Name);
+            }
+        }
         for (channel, all) in &self.subscriptions {
             for id in all.iter().filter(|(_, one)| one.user_id == *user).map(|(id, _)| id) {
                 add(place("1subscription", &[channel, id]), UserData::Own { kind: "subscription" });
@@ -230,6 +235,13 @@ impl State {
     fn rename_user(&mut self, place: &ItemPlace, user: &UserId, alias: &UserId) {
         let keys: Vec<&str> = place.0.split(SEPARATOR).collect();
         match *keys.as_slice() {
+            ["1listeners", channel] => {
+                for (_, (_, all)) in self.presence_listeners.iter_mut().filter(|(key, _)| key.to_string() == channel) {
+                    for one in all.iter_mut().filter(|one| one.user_id == *user) {
+                        one.user_id = alias.clone();
+                    }
+                }
+            }
             ["2channel", id] => {
                 let channels = self.channels.values_mut().filter(|one| one.channel_id.as_str() == id);
                 for channel in channels.filter(|one| one.created_by == *user) {

@@ -100,8 +100,8 @@ pub enum UserData {
         /// Kind, such as `ticket` or `token bucket`.
         kind: &'static str,
     },
-    /// Field that names the user, in an item about others: the sender of a deleted message, or the creator of a channel.
-    /// Only [`Extent::ContentAndId`] finds it.
+    /// Field that names the user, in an item about others: the sender of a deleted message, the creator of a channel, or
+    /// one of the subscriptions that listen to presence. Only [`Extent::ContentAndId`] finds it.
     Name,
     /// Message of another author that mentions the user, or whose metadata holds the id. Only [`Extent::ContentAndId`]
     /// finds it.

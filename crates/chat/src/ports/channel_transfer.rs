@@ -40,7 +40,8 @@ pub trait ChannelTransfer: Send + Sync {
     /// Returns ids of the channels of all tenants, after the position `after`.
     fn all_channels(&self, after: Option<&str>) -> impl Future<Output = Result<ChannelIds, StoreError>> + Send;
 
-    /// Returns the channel that currently has an id, and the number of its last change.
+    /// Returns the channel that currently has an id, with the instructions of its agent, and the number of its last
+    /// change. Instructions may be newer than the rest.
     fn channel_to_export(
         &self,
         id: &ChannelId,
@@ -80,7 +81,7 @@ pub trait ChannelTransfer: Send + Sync {
         messages: &[StoredMessage],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Makes the id of `channel` lead to it, with this number of owners and with `rev` as the number of its last change,
+    /// Makes the id of `channel` lead to it, with its instructions, with this number of owners and with `rev` as the number of its last change,
     /// in one transaction. Condition: the id is free. The maximum number of a creator's channels does not apply.
     fn publish(
         &self,

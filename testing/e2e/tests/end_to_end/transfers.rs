@@ -70,6 +70,8 @@ async fn kill_when(mut child: Child, what: &str, file: &Path, check: impl Fn(&st
 async fn talk(stack: &Stack) {
     stack.create_channel("olga", "room", "public", "off").await;
     stack.create_channel("olga", "attic", "private", "mention").await;
+    let told = json!({ "agent": { "instructions": "be brief" } });
+    assert_eq!(stack.ask("olga", Method::PATCH, "/channels/room", told).await.0, 200);
     for user in ["bob", "carol"] {
         let path = format!("/channels/room/members/{user}");
         assert!(stack.ask(user, Method::PUT, &path, Value::Null).await.0 < 300);
@@ -109,6 +111,8 @@ async fn an_export_of_an_import_is_the_same_byte_by_byte() {
         );
         assert_eq!(found, wanted, "{path}");
     }
+    let room = second.ask("olga", Method::GET, "/channels/room", Value::Null).await.1;
+    assert_eq!(room["agent"]["instructions"], "be brief");
     // The channel goes on with the next numbers, and private ones stay private.
     assert_eq!(second.send("bob", "room", "after").await["seq"], 10);
     assert_eq!(second.ask("bob", Method::GET, "/channels/attic", Value::Null).await.0, 404);

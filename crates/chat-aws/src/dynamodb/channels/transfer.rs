@@ -20,7 +20,7 @@ use chat::{
 use super::DynamoChannels;
 use crate::{
     dynamodb::{
-        batch,
+        batch, instructions,
         item::{Item, attribute, n, read, s, text},
         keys, last_change,
         pace::Pace,
@@ -63,7 +63,12 @@ impl DynamoChannels {
     }
 
     pub(crate) async fn exported_channel(&self, id: &ChannelId) -> Result<Option<(Channel, Rev)>, StoreError> {
-        last_change::channel_with_rev(&self.client, &self.table, &self.keys, id).await
+        let found = last_change::channel_with_rev(&self.client, &self.table, &self.keys, id).await?;
+        let Some((channel, rev)) = found else { return Ok(None) };
+        let mut channels = [channel];
+        self.read_instructions(&mut channels).await?;
+        let [channel] = channels;
+        Ok(Some((channel, rev)))
     }
 
     /// Returns a page of members with their read marks. Counts one unit for each of the two items of a member.
@@ -112,6 +117,7 @@ impl DynamoChannels {
         let mut transaction = Transaction::default();
         transaction.add(Part::Channel, self.put_new(self.meta_item(channel)?).showing_old())?;
         transaction.add(Part::Other, Write::put(&self.table, self.place().new_access(channel, owners)?))?;
+        instructions::change(&mut transaction, &self.table, &self.keys, None, channel)?;
         let count = Write::update(&self.table, self.keys.created(&channel.created_by), "ADD #channels :one")
             .name("channels", "channels")
             .value("one", n(1));

@@ -7,11 +7,11 @@ use chat::model::{
 };
 
 use super::{
-    Keys, META, TENANT_SEPARATOR, USER, channel_key,
+    Keys, META, TENANT_SEPARATOR, channel_key,
     chat_channels::{
         chosen_channel, draft_question, invited_of, is_record_of, listed_channel, listed_invitation_channel, member_of,
     },
-    chat_connections::{AudienceSort, connection_of, of_connection},
+    chat_connections::{AudienceSort, PresenceSort, channel_of_part, connection_of, of_connection},
 };
 
 /// Kind of an item with data of a user, by its key.
@@ -35,6 +35,8 @@ pub(crate) enum OfUser {
     UserConnection(ConnectionId),
     /// An entry of a gate.
     Blocked,
+    /// The subscriptions that listen to the presence of a channel, each of which tells its user.
+    Listeners,
     /// An item whose `user_id` tells the user: a subscription or a ticket.
     Told(&'static str),
     /// An item about the user alone.
@@ -82,16 +84,19 @@ impl Keys {
         match kind {
             "ticket" => Some(OfUser::Told("ticket")),
             "chan" => {
-                self.own_channel(rest)?;
+                self.own_channel(channel_of_part(partition)?)?;
                 match AudienceSort::read(sk).ok()? {
-                    AudienceSort::Gate => None,
+                    AudienceSort::Gate | AudienceSort::Parts => None,
                     AudienceSort::Blocked(blocked) => (blocked == *user).then_some(OfUser::Blocked),
                     AudienceSort::Subscription(_) => Some(OfUser::Told("subscription")),
                 }
             }
             "present" => {
                 self.own_channel(rest)?;
-                (sk.strip_prefix(USER) == Some(user.as_str())).then_some(OfUser::Own("presence"))
+                match PresenceSort::read(sk).ok()? {
+                    PresenceSort::Listeners => Some(OfUser::Listeners),
+                    PresenceSort::User(present) => (present == *user).then_some(OfUser::Own("presence")),
+                }
             }
             _ => None,
         }

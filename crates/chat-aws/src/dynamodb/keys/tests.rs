@@ -175,10 +175,21 @@ fn the_items_of_a_user_are_recognized_by_their_keys_and_those_of_others_are_not(
         // These have no user in their keys.
         let piece = keys.draft_piece(&question, draft, 9);
         assert_eq!(found(&keys, &alice, &piece), Some(OfUser::DraftPiece(key(), Seq::new(7))));
-        let subscription = keys.subscription(&key(), &id);
-        assert_eq!(found(&keys, &alice, &subscription), Some(OfUser::Told("subscription")));
-        for item in [keys.meta(&key().channel_id), keys.access(&key()), keys.reply_lease(&question), keys.gate(&key())]
-        {
+        for part in [0, 1, 63] {
+            let subscription = keys.subscription(&Place { channel: key(), part }, &id);
+            assert_eq!(found(&keys, &alice, &subscription), Some(OfUser::Told("subscription")));
+            assert!(strangers.iter().all(|keys| found(keys, &alice, &subscription).is_none()), "{subscription:?}");
+        }
+        assert_eq!(found(&keys, &alice, &keys.listeners(&key())), Some(OfUser::Listeners));
+        for item in [
+            keys.meta(&key().channel_id),
+            keys.access(&key()),
+            keys.instructions(&key()),
+            keys.reply_lease(&question),
+            keys.gate(&key()),
+            keys.parts(&key()),
+            keys.divided_channel(&key()),
+        ] {
             assert_eq!(found(&keys, &alice, &item), None, "{item:?}");
         }
         assert_eq!(found(&keys, &alice, &connection(&id)), Some(OfUser::Connection(id.clone())));

@@ -17,8 +17,9 @@ use chat::model::{
 use super::{DynamoUserItems, SCAN, place::Table};
 use crate::{
     dynamodb::{
+        connections::presence_store,
         item::{Item, number, read, text},
-        keys::{self, OfUser},
+        keys::{self, OfUser, Place},
         last_change,
     },
     sdk::decode_error,
@@ -70,6 +71,9 @@ impl DynamoUserItems {
         let data = match self.keys.connections_item(wanted.user, part("pk"), part("sk")) {
             Some(OfUser::UserConnection(id)) => connection(item, id, true)?,
             Some(OfUser::Connection(id)) if is_told && is_of_tenant => connection(item, id, false)?,
+            Some(OfUser::Listeners) if wanted.has_id() && presence_store::listens(SCAN, item, wanted.user)? => {
+                UserData::Name
+            }
             Some(OfUser::Blocked) if wanted.has_id() => UserData::Own { kind: "entry of a gate" },
             // The key of a ticket has no tenant, and that of a subscription has it.
             Some(OfUser::Told("ticket")) if is_told && is_of_tenant => UserData::Own { kind: "ticket" },
@@ -151,7 +155,8 @@ impl DynamoUserItems {
     fn has_word(&self, table: Table, item: &Item, wanted: Wanted<'_>) -> bool {
         let partition = if table == Table::Connections { "pk" } else { "channel_id" };
         let is_own = text(item, partition).is_some_and(|text| self.keys.is_own(text));
-        let has = |text: &str| has_word(text, wanted.user) && keys::channel_key(text).is_err();
+        let is_key = |text: &str| keys::channel_key(text).is_ok() || text.parse::<Place>().is_ok();
+        let has = |text: &str| has_word(text, wanted.user) && !is_key(text);
         is_own && item.iter().any(|(name, value)| name != partition && any_text(value, &has))
     }
 }

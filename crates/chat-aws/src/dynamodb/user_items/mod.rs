@@ -6,9 +6,7 @@
 mod data;
 mod place;
 
-use aws_sdk_dynamodb::{
-    Client, error::SdkError, operation::update_item::UpdateItemError, types::ReturnConsumedCapacity,
-};
+use aws_sdk_dynamodb::{Client, types::ReturnConsumedCapacity};
 use chat::{
     model::{
         error::StoreError,
@@ -28,6 +26,10 @@ use self::{
 };
 use crate::{
     dynamodb::{
+        connections::{
+            presence_store::{LISTENERS, MARK, renamed},
+            updated,
+        },
         item::{Item, s},
         keys::Keys,
         pace::Pace,
@@ -101,7 +103,7 @@ impl DynamoUserItems {
         user: &UserId,
         alias: &UserId,
     ) -> Result<(), StoreError> {
-        let updated = self
+        let update = self
             .client
             .update_item()
             .table_name(self.name(table))
@@ -110,18 +112,31 @@ impl DynamoUserItems {
             .condition_expression("#field = :user")
             .expression_attribute_names("#field", field)
             .expression_attribute_values(":alias", s(alias.as_str()))
-            .expression_attribute_values(":user", s(user.as_str()))
-            .send()
-            .await;
-        match updated {
-            Ok(_) => Ok(()),
-            Err(SdkError::ServiceError(context))
-                if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(sdk_error("UpdateItem", error)),
-        }
+            .expression_attribute_values(":user", s(user.as_str()));
+        updated(update).await?;
+        Ok(())
+    }
+
+    /// Replaces a user among the listeners of a channel. If they are written meanwhile, the next scan finds the user
+    /// again.
+    async fn rename_listener(&self, key: Item, user: &UserId, alias: &UserId) -> Result<(), StoreError> {
+        let get = self.client.get_item().table_name(&self.connections).set_key(Some(key.clone()));
+        let found = get.consistent_read(true).send().await.map_err(|error| sdk_error("GetItem", error))?;
+        let Some(item) = found.item else { return Ok(()) };
+        let Some(mark) = item.get(MARK).cloned() else { return Ok(()) };
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.connections)
+            .set_key(Some(key))
+            .update_expression("SET #listeners = :listeners")
+            .condition_expression("#mark = :mark")
+            .expression_attribute_names("#listeners", LISTENERS)
+            .expression_attribute_names("#mark", MARK)
+            .expression_attribute_values(":listeners", renamed("GetItem", item, user, alias)?)
+            .expression_attribute_values(":mark", mark);
+        updated(update).await?;
+        Ok(())
     }
 }
 
@@ -175,7 +190,11 @@ impl UserItems for DynamoUserItems {
 
     async fn rename_user(&self, place: &ItemPlace, user: &UserId, alias: &UserId) -> Result<(), StoreError> {
         let (table, key) = key_of(place)?;
-        let fields = if table == Table::Events { MESSAGE_NAMES } else { CHANNEL_NAMES };
+        let fields = match table {
+            Table::Connections => return self.rename_listener(key, user, alias).await,
+            Table::Channels => CHANNEL_NAMES,
+            Table::Events => MESSAGE_NAMES,
+        };
         for field in fields {
             self.rename(table, key.clone(), field, user, alias).await?;
         }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     model::{
         access::Authority,
-        channel::{Channel, Member, MemberRole, Visibility},
+        channel::{Channel, Instructions, Member, MemberRole, Visibility},
         id::{ChannelId, TenantId},
         incarnation::Incarnation,
         message::{Message, StoredMessage},
@@ -44,8 +44,9 @@ where
         let all = self.all(transfer).await?;
         require!(all.contains(&(None, channel.channel_id.clone())), "{} is not among all channels", channel.channel_id);
 
-        let copy =
+        let mut copy =
             Channel { channel_id: id("transfer-to")?, incarnation: Incarnation::generate(self.seed()), ..exported };
+        copy.agent.instructions = Instructions::Text("be brief".to_owned());
         let copied = |member: &(Member, Seq)| {
             let (member, read_seq) = member.clone();
             let incarnation = Incarnation::generate(self.seed());
@@ -63,6 +64,8 @@ where
         }
         let other = Channel { incarnation: Incarnation::generate(self.seed()), ..copy.clone() };
         require_eq!(transfer.publish(&other, 1, rev).await?, Published::Taken, "publishing another one");
+        let again = transfer.channel_to_export(&copy.channel_id).await?;
+        require_eq!(again, Some((copy.clone(), rev)), "the copy with its instructions");
         require_eq!(self.exported_members(transfer, &copy).await?, members, "the members of the copy");
         require_eq!(self.exported_messages(transfer, &copy).await?, messages, "the messages of the copy");
         self.reads(&channel, &copy).await?;
@@ -177,11 +180,12 @@ where
     /// Compares the reads of the copy with those of the channel.
     async fn reads(&self, channel: &Channel, copy: &Channel) -> Outcome {
         let Ports { channels, messages, .. } = *self.ports;
-        require_eq!(channels.channel_with_rev(&copy.channel_id).await?, Some((copy.clone(), Rev::new(3))), "the copy");
+        let bare = copy.clone().without_instructions();
+        require_eq!(channels.channel_with_rev(&copy.channel_id).await?, Some((bare.clone(), Rev::new(3))), "the copy");
         let listed = channels.memberships(&id("mara")?, 1_000).await?.channels;
         require!(listed.contains(&copy.key()), "mara does not list the copy");
         let public = channels.public_channels(&copy.name, None, 10).await?.channels;
-        require!(public.contains(copy), "the copy is not among the public channels");
+        require!(public.contains(&bare), "the copy is not among the public channels");
         for selection in [Selection::OutsideThreads, Selection::Thread(Seq::FIRST), Selection::Roots] {
             let range = Range::After(Seq::ZERO);
             let found = messages.selected(&copy.key(), selection, range, 10, self.now).await?.messages;

@@ -1,6 +1,6 @@
 //! Laws of the scan for the data of a user.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ChannelPorts, ConnectionPorts, Ports,
@@ -10,7 +10,9 @@ use crate::{
     model::{
         access::Authority,
         channel::{MemberRole, Visibility},
+        connection::{Subscription, UserConnection},
         id::UserId,
+        incarnation::Incarnation,
         message::{Message, Role, StoredMessage},
         message_ref::MessageRef,
         reaction::Toggle,
@@ -20,6 +22,7 @@ use crate::{
         user_item::{Extent, ItemPlace, UserData, UserItem},
     },
     ports::{
+        clock::Clock,
         deleted_channels::DeletedChannels,
         message_store::{AppendResult, MessageStore, ReactionResult, UpdateResult},
         rate_limiter::LimitedAction,
@@ -83,6 +86,11 @@ where
         let reacted = self.react(&by, &revision, "👍", Toggle::Add, self.now).await?;
         require_eq!(reacted, ReactionResult::Done, "a reaction");
         let connection = self.open("ursula=", "ursula", &[&channel]).await?;
+        let listener = UserConnection::from(&connection).subscription(&ursula);
+        let other = Subscription { user_id: id("otto")?, ..listener.clone() };
+        let mark = Incarnation::generate(self.seed());
+        let listeners = [listener, other];
+        require!(connections.set_listeners(&channel.key(), None, &listeners, mark, self.now).await?, "listeners");
         let digest = TicketDigest::of("of ursula");
         let ticket = Ticket {
             user_id: ursula.clone(),
@@ -157,12 +165,16 @@ where
         let named = self.scanned(items, ursula, Extent::ContentAndId).await?;
         require_eq!(kinds(&named).get("mention"), Some(&1), "a message that mentions the user");
         let name: Vec<&ItemPlace> = places(&named, &UserData::Name);
-        require_eq!(name.len(), 1, "the sender of a deleted message");
+        require_eq!(name.len(), 2, "the sender of a deleted message, and a listener");
         let alias: UserId = id("erased-1")?;
         for place in name {
             items.rename_user(place, &id("olga")?, &alias).await?;
             items.rename_user(place, ursula, &alias).await?;
         }
+        let asked = BTreeSet::from([ursula.clone()]);
+        let listeners = self.ports.connections.announced(&by.channel.key(), &asked).await?.listeners;
+        let listeners: Vec<UserId> = listeners.into_iter().map(|one| one.user_id).collect();
+        require_eq!(listeners, vec![alias.clone(), id("otto")?], "the listeners");
         let renamed: Option<Message> = self.ports.messages.message(&by.channel.key(), Seq::FIRST, self.now).await?;
         let renamed = renamed.map(|message| (message.sender_id, message.version));
         require_eq!(renamed, Some((alias, 2)), "the sender of a deleted message, whose version stays");
