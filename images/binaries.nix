@@ -25,13 +25,14 @@ let
         (root + "/services")
         (root + "/crates")
         # No function contains these, but Cargo reads the manifests of all members.
+        (manifests (root + "/clients"))
         (manifests (root + "/emulator"))
         (manifests (root + "/testing"))
         (manifests (root + "/tools"))
       ];
     };
     postPatch = ''
-      bash ${./stub-members.sh} emulator testing tools
+      bash ${./stub-members.sh} clients emulator testing tools
     '';
     strictDeps = true;
     doCheck = false;

@@ -377,6 +377,8 @@ def needs(backend):
             group = value["LoggingConfig"]["LogGroup"].rsplit("/", 1)[-1]
             for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
                 yield name, action, "".join(word.capitalize() for word in group.split("-")) + "LogGroup"
+            if "AUDIT_LOG_GROUP" in value["Environment"]["Variables"]:
+                yield from ((name, action, "AuditLogGroup") for action in ("logs:CreateLogStream", "logs:PutLogEvents"))
             folder = re.search(r"/([a-z-]+)@", value["Code"]["ImageUri"])[1]
             source = "".join(path.read_text() for path in (FOLDER / "../services" / folder / "src").glob("*.rs"))
             for wired, actions in WIRED.items():
@@ -395,10 +397,12 @@ def noted(backend, folder):
     """Returns (function, action, resource) of every recorded call of the tests."""
     tables = {value["TableName"]: name for name, (kind, value) in backend.resources.items() if kind.endswith("::Table")}
     tables = {name.removeprefix("switchboard-staging-"): table for name, table in tables.items()}
+    groups = {short(value["LogGroupName"]): name for name, (kind, value) in backend.resources.items() if kind.endswith("::LogGroup")}
     for file in pathlib.Path(folder).iterdir():
         for line in file.read_text().splitlines():
             function, action, resource = line.split()
-            yield short(function), action, tables.get(short(resource), short(resource))
+            named = groups if action.startswith("logs:") else tables
+            yield short(function), action, named.get(short(resource), short(resource))
 
 
 def functions(backend, folder):

@@ -19,6 +19,7 @@ import typing
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 TEMPLATES = (PYTHON, "infra/check.py")
+ALARMS = (PYTHON, "infra/test_alarms.py")
 DEPLOY = (PYTHON, "infra/test_deploy.py")
 IMAGES = (PYTHON, "images/test_images.py")
 REHEARSAL = (PYTHON, "infra/rehearse.py", "--binaries", os.environ.get("BINARIES", str(ROOT / "target/debug")))
@@ -60,6 +61,13 @@ FAULTS = (
           r"DeployRole trusts"),
     Fault("a boundary that takes a permission away", "infra/environment.yaml", "Action: 'ssm:GetParameter'",
           "Action: 'ssm:GetParameters'", TEMPLATES, r"may ssm:GetParameter on .* Boundary does not allow it"),
+    Fault("a burn rate in one window only", "infra/backend.yaml",
+          'ALARM("${SendingFast1Hour}") AND ALARM(', 'ALARM("${SendingFast1Hour}") OR ALARM(', ALARMS,
+          r"test_half_a_minute_of_failures_is_no_alarm|test_a_drift_is_a_ticket_and_no_page|test_an_outage_pages_at_once"),
+    Fault("an alarm that a missing metric silences", "infra/backend.yaml", "failed + FILL(accepted, 0)",
+          "failed + accepted", ALARMS, r"test_each_alarm_fires_by_its_metrics_and_ends"),
+    Fault("a threshold that is not the objective's", "infra/backend.yaml", "Threshold: 14.4\n", "Threshold: 1.44\n", ALARMS,
+          r"test_the_page_the_workbook_and_the_template_agree"),
     Fault("an environment of a function above 4 KB", "infra/backend.yaml", "JwtIssuers: {Type: String, MaxLength: 2400",
           "JwtIssuers: {Type: String, MaxLength: 3500", TEMPLATES, r"has an environment of \d+ bytes"),
     Fault("a first deployment that CloudFormation rolls back", "infra/deploy", "      kept=(--disable-rollback)\n", "",

@@ -87,6 +87,7 @@ OWN = {
     "AWS::ApiGatewayV2::RouteResponse": ("/apis/a/routes/r/routeresponses/x", "/apis/a/routes/r/routeresponses"),
     "AWS::ApiGatewayV2::Stage": ("/apis/a/stages/s", "/apis/a/stages"),
     "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{PLACE}:alarm:{STACK}-X-AbC123",
+    "AWS::CloudWatch::CompositeAlarm": f"arn:aws:cloudwatch:{PLACE}:alarm:{STACK}-X-AbC123",
     "AWS::CloudWatch::Dashboard": f"arn:aws:cloudwatch::123456789012:dashboard/{STACK}",
     "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{PLACE}:table/{STACK}-chat_events",
     "AWS::Events::Rule": f"arn:aws:events:{PLACE}:rule/{STACK}-X-AbC123",
@@ -110,6 +111,7 @@ OWN = {
 ELSEWHERE = {
     "billing:GetBillingViewData": "arn:aws:billing::123456789012:billingview/primary",
     "cloudwatch:DescribeAlarms": f"arn:aws:cloudwatch:{PLACE}:alarm:*",
+    "cloudwatch:PutCompositeAlarm": f"arn:aws:cloudwatch:{PLACE}:alarm:*",
     "lambda:CreateEventSourceMapping": "*",
     "logs:DescribeIndexPolicies": "*",
     "logs:DescribeLogGroups": "*",

@@ -13,6 +13,8 @@ import sys
 import tempfile
 import unittest
 
+import jmespath
+
 import check
 import roles
 
@@ -270,6 +272,15 @@ class Deploy(unittest.TestCase):
         self.state["ringing"] = [["old"], ["old"], ["old", "new"]]
         said = self.run_it("alarms", code=1)
         self.assertIn('["new"]', said)
+
+    def test_only_alarms_that_send_a_notification_count(self):
+        self.state["ringing"] = [[]]
+        self.run_it("prepare")
+        (call,) = [args for args in self.state["calls"] if args[:2] == ["cloudwatch", "describe-alarms"]]
+        self.assertEqual(call[call.index("--alarm-types") + 1 :][:2], ["MetricAlarm", "CompositeAlarm"])
+        alarm = lambda name, *actions: {"AlarmName": name, "AlarmActions": list(actions)}
+        answer = {"MetricAlarms": [alarm("one", "topic"), alarm("window")], "CompositeAlarms": [alarm("both", "topic")]}
+        self.assertEqual(jmespath.search(call[call.index("--query") + 1], answer), ["one", "both"])
 
     def test_the_smoke_test_gets_addresses_and_its_secret(self):
         smoke = self.folder / "smoke"

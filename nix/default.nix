@@ -29,7 +29,37 @@ let
       craneLib
       root
       workspace
+      functions
       ;
+  };
+
+  release =
+    let
+      target = "${pkgs.stdenv.hostPlatform.parsed.cpu.name}-unknown-linux-musl";
+    in
+    import ./release.nix {
+      inherit
+        lib
+        pkgs
+        functions
+        root
+        workspace
+        target
+        ;
+      craneLib = (crane.mkLib pkgs).overrideToolchain (toolchain [ target ]);
+      src = rust.code;
+    };
+
+  # `nix run .` is the local run and its tokens, as `cargo local` is, and `nix run .#switchboard` the whole program.
+  local = pkgs.writeShellApplication {
+    name = "switchboard-local";
+    meta.description = "Switchboard on this machine";
+    text = ''
+      if [ "''${1-}" = token ]; then
+        exec ${lib.getExe rust.switchboard} "$@"
+      fi
+      exec ${lib.getExe rust.switchboard} local "$@"
+    '';
   };
 
   binaries = import ../images/binaries.nix {
@@ -70,14 +100,17 @@ in
     binaries.functions
     // lib.mapAttrs' (name: lib.nameValuePair "${name}-image") images.byFunction
     // {
-      inherit images push-images;
-      inherit (rust) local;
+      inherit images push-images local;
+      inherit (rust) switchboard;
+      release = release.folder;
+      local-image = release.image;
       functions = binaries;
-      default = rust.local;
+      default = local;
     };
 
   apps = {
-    default = app rust.local;
+    default = app local;
+    switchboard = app rust.switchboard;
     push-images = app push-images;
   };
 

@@ -19,6 +19,7 @@ craneLib.devShell {
     pkgs.zizmor
 
     pkgs.jq
+    pkgs.mdbook
     pkgs.nixfmt
     pkgs.nodejs
     pkgs.python3

@@ -6,6 +6,7 @@
   craneLib,
   root,
   workspace,
+  functions,
 }:
 let
   # Without the files that only Nix reads: a change of the flake does not recompile the workspace.
@@ -25,16 +26,18 @@ let
     fileset = files;
   };
 
-  # The sources of the programs: without pages and pictures, which only the tests read. The one page is compiled in.
+  # The sources of the programs: without pages and pictures, which only the tests read. Two pages are compiled in.
   code = lib.fileset.toSource {
     inherit root;
-    fileset = lib.fileset.union (root + "/docs/reference/telemetry.md") (
-      lib.fileset.difference files (
+    fileset = lib.fileset.unions [
+      (root + "/docs/reference/telemetry.md")
+      (root + "/clients/rust/README.md")
+      (lib.fileset.difference files (
         lib.fileset.union (lib.fileset.fileFilter (file: file.hasExt "md") root) (
           lib.fileset.fileFilter (file: file.hasExt "png" || file.hasExt "svg") (root + "/docs")
         )
-      )
-    );
+      ))
+    ];
   };
 
   common = {
@@ -61,19 +64,27 @@ let
   );
 in
 {
-  inherit craneLib src shared;
+  inherit
+    craneLib
+    src
+    code
+    shared
+    ;
 
-  # The local run, with compiled functions.
-  local = pkgs.writeShellApplication {
-    name = "switchboard-local";
-    meta.description = "Switchboard on this machine";
-    # The local run finds its template relative to this folder of Cargo.
-    text = ''
-      export CARGO_MANIFEST_DIR=${code}
-      if [ "''${1-}" = token ]; then
-        exec ${programs}/bin/local "$@"
-      fi
-      exec ${programs}/bin/local --bin-dir ${programs}/bin "$@"
-    '';
-  };
+  # The program, with the functions of the local run where it finds them. It finds nothing through a link to itself.
+  switchboard =
+    pkgs.runCommand "switchboard"
+      {
+        meta = {
+          description = "Switchboard: the local run, and an operator's commands";
+          mainProgram = "switchboard";
+        };
+      }
+      ''
+        install -D ${programs}/bin/switchboard $out/bin/switchboard
+        mkdir -p $out/lib/switchboard/functions
+        for name in ${lib.escapeShellArgs functions}; do
+          ln -s ${programs}/bin/$name $out/lib/switchboard/functions/$name
+        done
+      '';
 }

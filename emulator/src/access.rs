@@ -68,7 +68,7 @@ impl Access {
     }
 
     /// Checks that the signer of a request may perform each action on its resource. Fails with the first denied action.
-    fn check(&self, headers: &HeaderMap, wanted: &[(String, String)]) -> Result<(), String> {
+    pub(crate) fn check(&self, headers: &HeaderMap, wanted: &[(String, String)]) -> Result<(), String> {
         let Some((function, grants)) = signer(headers).and_then(|name| self.grants.get_key_value(name)) else {
             return Ok(());
         };
@@ -116,7 +116,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     true
 }
 
-fn refused(status: StatusCode, message: &str, kind: &'static str) -> Response {
+pub(crate) fn refused(status: StatusCode, message: &str, kind: &'static str) -> Response {
     let mut response =
         (status, json!({ "__type": kind, "Message": message, "message": message }).to_string()).into_response();
     response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(kind));

@@ -59,6 +59,12 @@ REPLACED = (
     ),
     Change(
         "backend.yaml",
+        "ministack's CloudFormation has no type for composite alarms",
+        r"(?m)^  \w+:\n    Type: AWS::CloudWatch::CompositeAlarm\n(?:    .*\n)+\n?",
+        "",
+    ),
+    Change(
+        "backend.yaml",
         "ministack's filters match no absent attribute by its value: the agent's mapping filters by `role` alone",
         r',"no_agent":\{"S":\[\{"exists":false\}\]\}',
         "",

@@ -25,6 +25,7 @@ ALLOWED = {
     "contracts/src/world/mod.rs": "the embedded DynamoDB, and the connections of the Rust client",
     "contracts/src/provider.rs": "the connections of the Rust client, and a type of the verifier",
     "examples/*/src/session.js": "gets a token from the local run, as an application does from its own server",
+    "examples/support-widget/server.mjs": "gets tokens for visitors from the local run, as from an issuer",
     "infra/rehearsal/emulator.py": "waits for an emulator of AWS",
     # The Rust client, with other connections.
     "tools/bench/src/system.rs": "sets options of the connections that the Rust client uses",

@@ -19,6 +19,7 @@ FORBIDDEN = {
     "services": ["services", "emulator", "tools", "testing", "clients"],
     "emulator": ["crates", "services", "tools", "testing", "clients", "contracts"],
     "clients": ["crates", "services", "emulator", "tools", "testing"],
+    "examples": ["crates", "services", "emulator", "tools", "testing", "contracts"],
 }
 
 USE = re.compile(r"^[ \t]*(?:pub(?:\([a-z ]+\))? )?use ([^;]+);", re.M)

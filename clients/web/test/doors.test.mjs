@@ -12,7 +12,7 @@ import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
 const { READY_FILE, CHROMIUM_PATH = "/usr/bin/chromium" } = process.env;
-const NAMES = ["rest", "websocket", "dynamodb", "lambda", "sqs", "otlp", "page"];
+const NAMES = ["rest", "websocket", "dynamodb", "lambda", "sqs", "logs", "otlp", "page"];
 const PATIENCE_MS = 15_000;
 let stack;
 let browser;

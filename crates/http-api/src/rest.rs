@@ -98,6 +98,7 @@ fn span(request: &ApiRequest) -> Span {
         url.scheme = "https",
         switchboard.request_id = request.request_id(),
         switchboard.channel_id = channel.as_ref().map(tracing::field::display),
+        switchboard.tenant = tracing::field::Empty,
     );
     let lambda = invocation::xray_trace_id();
     ParentContext::of_request(
@@ -115,7 +116,11 @@ fn span(request: &ApiRequest) -> Span {
 /// # Errors
 /// Fails with a 401 problem, or 503 if the issuer's keys are unavailable.
 pub async fn identify(request: &ApiRequest, verifier: &Verifier) -> Result<Identity, Problem> {
-    Ok(verifier.verify(request.bearer_token(), SystemClock.now()).await?)
+    let identity = verifier.verify(request.bearer_token(), SystemClock.now()).await?;
+    if let Some(tenant) = &identity.caller.tenant {
+        Span::current().record("switchboard.tenant", tenant.as_str());
+    }
+    Ok(identity)
 }
 
 /// Returns the caller of a request, if the token allows `scope`.

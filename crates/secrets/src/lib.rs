@@ -33,7 +33,7 @@ pub async fn read(config: &SdkConfig, reference: &str) -> Result<String, SecretE
             let call = aws_sdk_secretsmanager::Client::new(config).get_secret_value().secret_id(reference);
             call.send().await.map_err(|error| unreadable(&error))?.secret_string
         }
-        Some("ssm") => ssm::value(config, reference).await.map_err(|error| unreadable(error.as_ref()))?,
+        Some("ssm") => ssm::value(config, reference).await.map_err(|error| unreadable(&error))?,
         _ => return Err(SecretError::Reference),
     };
     checked(text.unwrap_or_default())

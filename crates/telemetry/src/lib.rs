@@ -18,6 +18,7 @@
 //! response, or less often with `OTEL_BSP_SCHEDULE_DELAY`. Metrics are sent with them, at most once per second. If
 //! `METRICS_NAMESPACE` is set, metrics also go to CloudWatch as log lines.
 
+pub mod audit;
 pub mod context;
 pub mod invocation;
 pub mod metrics;
@@ -62,7 +63,7 @@ pub use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 pub use crate::output::AFTER_RESPONSE;
 
-use crate::{export::Exporter, metrics::CloudWatch, output::Output};
+use crate::{audit::AuditSink, export::Exporter, metrics::CloudWatch, output::Output};
 
 /// Several texts as one attribute value.
 #[derive(Debug, Clone)]
@@ -92,6 +93,7 @@ pub fn is_traced() -> bool {
 pub struct Telemetry {
     exporter: Option<Arc<Exporter>>,
     cloudwatch: CloudWatch,
+    audit: Option<Arc<dyn AuditSink>>,
 }
 
 /// Sets up logs, spans and metrics for the process. Must be called once, before anything else. `LOG_LEVEL` is `trace`,
@@ -117,7 +119,7 @@ pub async fn start() -> Telemetry {
     {
         tracing::error!(%error, "telemetry extension could not be registered");
     }
-    Telemetry { exporter, cloudwatch }
+    Telemetry { exporter, cloudwatch, audit: None }
 }
 
 fn init(function: Option<&str>, exporter: Option<&Exporter>) {
@@ -136,7 +138,7 @@ fn init(function: Option<&str>, exporter: Option<&Exporter>) {
     });
     TRACED.store(spans.is_some(), Ordering::Relaxed);
     let remember = logs::LogFieldsLayer.with_filter(logs::spans(function));
-    let registry = tracing_subscriber::registry().with(remember).with(spans);
+    let registry = tracing_subscriber::registry().with(remember).with(spans).with(audit::layer(function));
     if is_lambda() {
         registry.with(logs::json_lines().with_writer(Output).with_filter(log)).init();
     } else {
@@ -173,6 +175,11 @@ fn function() -> Option<String> {
 }
 
 impl Telemetry {
+    /// Stores the entries of the audit log in `sink` after each response. Without a sink, they are log lines.
+    pub fn with_audit(self, sink: Option<impl AuditSink + 'static>) -> Self {
+        Self { audit: sink.map(|sink| -> Arc<dyn AuditSink> { Arc::new(sink) }), ..self }
+    }
+
     /// Runs a function with [`lambda_runtime::run`], and exports its telemetry after each response.
     ///
     /// # Errors
@@ -198,6 +205,7 @@ impl Telemetry {
     async fn end_invocation(&self) {
         // Without standard output, there is nowhere to tell of it.
         let _ = output::write_waiting();
+        audit::store(self.audit.as_deref()).await;
         let recorded = self.cloudwatch.flush();
         invocation::end();
         if let Some(exporter) = &self.exporter {

@@ -8,7 +8,7 @@ use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     level_filters::LevelFilter,
-    span::{Attributes, Id},
+    span::{Attributes, Id, Record},
 };
 use tracing_subscriber::{
     Layer,
@@ -19,19 +19,22 @@ use tracing_subscriber::{
         time::{FormatTime, SystemTime},
     },
     layer::Context,
-    registry::LookupSpan,
+    registry::{Extensions, LookupSpan},
 };
 
 use crate::{context::ParentContext, invocation};
 
 /// The workspace's crates that functions share. The function's own crate is added to them.
-const CRATES: [&str; 7] = ["auth", "chat", "chat_aws", "http_api", "models", "secrets", "telemetry"];
+const CRATES: [&str; 8] = ["auth", "aws_json", "chat", "chat_aws", "http_api", "models", "secrets", "telemetry"];
 
 /// The span field with a channel id.
 const CHANNEL: &str = "switchboard.channel_id";
 
 /// The span field with API Gateway's request id, which callers see.
 const REQUEST: &str = "switchboard.request_id";
+
+/// The span field with the caller's tenant.
+const TENANT: &str = "switchboard.tenant";
 
 /// Returns the filter of log lines. The level applies to the workspace's own crates. Libraries log warnings at most,
 /// because below that the runtime and the HTTP clients log whole events and headers with callers' tokens.
@@ -69,6 +72,8 @@ pub(crate) struct LogFieldsLayer;
 struct LogFields {
     channel: Option<String>,
     request: Option<String>,
+    /// Recorded when the token is verified.
+    tenant: Option<String>,
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFieldsLayer {
@@ -82,6 +87,32 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFieldsLayer {
             span.extensions_mut().insert(known);
         }
     }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        let mut extensions = span.extensions_mut();
+        if let Some(known) = extensions.get_mut::<LogFields>() {
+            values.record(known);
+        }
+    }
+}
+
+/// Adds the fields of a span to a line, if the line does not have them.
+pub(crate) fn add_span_fields(extensions: &Extensions<'_>, line: &mut Map<String, Value>) {
+    let mut add = |name: &str, value: &str| {
+        line.entry(name).or_insert_with(|| value.into());
+    };
+    if let Some(remote) = extensions.get::<ParentContext>() {
+        add("trace_id", &remote.trace_id());
+    }
+    if let Some(LogFields { channel, request, tenant }) = extensions.get() {
+        let fields = [("channel_id", channel), ("request_id", request), ("tenant", tenant)];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                add(name, value);
+            }
+        }
+    }
 }
 
 impl Visit for LogFields {
@@ -89,6 +120,7 @@ impl Visit for LogFields {
         match field.name() {
             CHANNEL => self.channel = Some(format!("{value:?}")),
             REQUEST => self.request = Some(format!("{value:?}")),
+            TENANT => self.tenant = Some(format!("{value:?}")),
             _ => {}
         }
     }
@@ -97,6 +129,7 @@ impl Visit for LogFields {
         match field.name() {
             CHANNEL => self.channel = Some(value.to_owned()),
             REQUEST => self.request = Some(value.to_owned()),
+            TENANT => self.tenant = Some(value.to_owned()),
             _ => {}
         }
     }
@@ -135,21 +168,10 @@ where
             add("target", event.metadata().target().into());
         }
         for span in context.event_scope().into_iter().flatten() {
-            let extensions = span.extensions();
-            if let Some(remote) = extensions.get::<ParentContext>() {
-                add("trace_id", remote.trace_id().into());
-            }
-            if let Some(LogFields { channel, request }) = extensions.get() {
-                if let Some(channel) = channel {
-                    add("channel_id", channel.as_str().into());
-                }
-                if let Some(request) = request {
-                    add("request_id", request.as_str().into());
-                }
-            }
+            add_span_fields(&span.extensions(), &mut line);
         }
         if let Some(request_id) = invocation::request_id() {
-            add("request_id", request_id.into());
+            line.entry("request_id").or_insert_with(|| request_id.into());
         }
         writeln!(writer, "{}", Value::Object(line))
     }
@@ -257,7 +279,13 @@ mod tests {
         let format = json_lines().with_writer(lines.clone());
         let subscriber = tracing_subscriber::registry().with(LogFieldsLayer).with(format);
         tracing::subscriber::with_default(subscriber, || {
-            let span = info_span!("outer", switchboard.channel_id = "lobby", switchboard.request_id = "r-1");
+            let span = info_span!(
+                "outer",
+                switchboard.channel_id = "lobby",
+                switchboard.request_id = "r-1",
+                switchboard.tenant = tracing::field::Empty,
+            );
+            span.record("switchboard.tenant", "acme");
             let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
             ParentContext::of(Some(traceparent), None).unwrap().attach_to(&span);
             span.in_scope(|| info_span!("inner").in_scope(|| tracing::warn!(count = 3, ok = true, "it \"happened\"")));
@@ -270,6 +298,7 @@ mod tests {
         assert_eq!((&inside["level"], &inside["count"], &inside["ok"]), (&json!("WARN"), &json!(3), &json!(true)));
         assert!(inside["target"].as_str().unwrap().starts_with("telemetry::logs"));
         assert_eq!((&inside["channel_id"], &inside["request_id"]), (&json!("lobby"), &json!("r-1")));
+        assert_eq!(inside["tenant"], "acme");
         assert_eq!(inside["trace_id"], "0af7651916cd43dd8448eb211c80319c");
         assert!(inside["timestamp"].as_str().unwrap().ends_with('Z'));
         assert_eq!(lines[1]["channel_id"], "own");

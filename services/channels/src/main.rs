@@ -14,7 +14,7 @@ use auth::Verifier;
 use call::Dependencies;
 use chat::app::{channels::CreationRules, rate_limit::RateLimits};
 use chat_aws::{
-    DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaMaintenance, ManagementApi,
+    AuditLog, DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaMaintenance, ManagementApi,
     env::{bucket, choice, number, per_minute, variable},
     sdk,
 };
@@ -25,6 +25,7 @@ use lambda_http::{Error, service_fn};
 async fn main() -> Result<(), Error> {
     let telemetry = telemetry::start().await;
     let config = sdk::config().await;
+    let telemetry = telemetry.with_audit(AuditLog::from_env(&config));
     let client = sdk::dynamodb(&config);
     let (channels, connections) = (variable("CHANNELS_TABLE")?, variable("CONNECTIONS_TABLE")?);
     let shared = Dependencies {

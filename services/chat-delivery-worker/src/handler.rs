@@ -9,10 +9,13 @@ use chat::{
         stream::{first_failed, joined},
     },
     model::{
-        frame::left_out_frame, id::TenantId, incarnation::ChannelKey, limits::CHANNEL_CONCURRENCY,
-        message::MessageEvent,
+        frame::left_out_frame,
+        id::TenantId,
+        incarnation::ChannelKey,
+        limits::CHANNEL_CONCURRENCY,
+        message::{Change, MessageEvent},
     },
-    ports::clock::SystemClock,
+    ports::clock::{Clock, SystemClock},
 };
 use chat_aws::{
     DynamoConnections, LambdaFanOut, ManagementApi, api_gateway,
@@ -134,6 +137,9 @@ impl Tenant<'_> {
             Ok(outcome) => {
                 let sockets = f64::from(u32::try_from(outcome.sockets()).unwrap_or(u32::MAX));
                 metrics::observe(&metrics::FAN_OUT_SIZE, sockets);
+                if outcome.sockets() > outcome.gone {
+                    observe_latency(events);
+                }
                 api_gateway::count(&outcome);
                 let (sockets, outcome) = (outcome.sockets(), outcome.unusual().map(tracing::field::debug));
                 tracing::info!(%channel_id, events = count, sockets, outcome, "delivered");
@@ -189,5 +195,14 @@ impl Tenant<'_> {
                 Some(sequence_number)
             }
         }
+    }
+}
+
+/// Observes the time since the write of each new message. Other changes have no time in milliseconds.
+fn observe_latency(events: &[MessageEvent]) {
+    let now = SystemClock.now();
+    for MessageEvent { stored, .. } in events.iter().filter(|event| event.change == Change::Created) {
+        let latency = stored.message.created_at.until(now);
+        metrics::observe(&metrics::PUSH_LATENCY, latency.as_secs_f64() * 1000.0);
     }
 }

@@ -6,7 +6,7 @@ mod handler;
 
 use auth::Verifier;
 use chat_aws::{
-    DynamoChannels, DynamoMessages,
+    AuditLog, DynamoChannels, DynamoMessages,
     env::{bucket, days, variable},
     sdk,
 };
@@ -18,6 +18,7 @@ use lambda_http::{Error, service_fn};
 async fn main() -> Result<(), Error> {
     let telemetry = telemetry::start().await;
     let config = sdk::config().await;
+    let telemetry = telemetry.with_audit(AuditLog::from_env(&config));
     let client = sdk::dynamodb(&config);
     let table = variable("CHANNELS_TABLE")?;
     let channels = DynamoChannels::new(client.clone(), table.clone());

@@ -108,6 +108,21 @@ pub fn profile() -> Vec<String> {
     }
 }
 
+/// Returns the folder of the functions that were installed with the running program, if there is one: `functions` beside
+/// the program, or `lib/switchboard/functions` beside the folder of the program.
+#[must_use]
+pub fn installed() -> Option<PathBuf> {
+    // A link in a folder of `PATH` leads to the program.
+    let program = env::current_exe().ok()?.canonicalize().ok()?;
+    installed_with(program.parent()?)
+}
+
+fn installed_with(folder: &Path) -> Option<PathBuf> {
+    let beside = folder.join("functions");
+    let library = folder.parent().map(|above| above.join("lib/switchboard/functions"));
+    std::iter::once(beside).chain(library).find(|folder| folder.is_dir())
+}
+
 /// Finds the binaries `names` in `folder`.
 pub fn locate(folder: &Path, names: &BTreeSet<String>) -> Result<BTreeMap<String, PathBuf>, BinariesError> {
     use std::os::unix::fs::PermissionsExt;
@@ -144,4 +159,23 @@ fn executable(message: &str) -> Option<(String, PathBuf)> {
     let message: Message = serde_json::from_str(message).ok()?;
     let target = message.target.filter(|target| target.kind.iter().any(|kind| kind == "bin"))?;
     (message.reason == "compiler-artifact").then_some((target.name, message.executable?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_found_beside_the_program_or_in_its_library() {
+        let root = tempfile::tempdir().unwrap();
+        let programs = root.path().join("bin");
+        std::fs::create_dir(&programs).unwrap();
+        assert_eq!(installed_with(&programs), None, "a build folder has the functions beside it, in no folder");
+        let library = root.path().join("lib/switchboard/functions");
+        std::fs::create_dir_all(&library).unwrap();
+        assert_eq!(installed_with(&programs), Some(library));
+        let beside = programs.join("functions");
+        std::fs::create_dir(&beside).unwrap();
+        assert_eq!(installed_with(&programs), Some(beside));
+    }
 }

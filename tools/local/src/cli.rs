@@ -82,6 +82,10 @@ pub struct RunOptions {
     /// Port of the page [default: 3002 if it is free, else any]
     #[arg(long)]
     pub page_port: Option<u16>,
+    /// Opens the ports of the two APIs, of DynamoDB and of the page on all addresses of this machine, for a container
+    /// that publishes them; requests must still name localhost
+    #[arg(long)]
+    pub all_interfaces: bool,
     /// Port of the OTLP receiver that the functions export to; 0 for any free one
     #[arg(long, default_value_t = 0)]
     pub otlp_port: u16,
@@ -101,13 +105,13 @@ pub struct RunOptions {
     /// Drop all data at the end of the run
     #[arg(long)]
     pub in_memory: bool,
-    /// Folder with the functions' binaries, to use instead of building them
+    /// Folder with the functions' binaries [default: the folder functions beside the program, else they are built]
     #[arg(long)]
     pub bin_dir: Option<PathBuf>,
     /// File to write once everything accepts traffic: JSON with the URLs and the process id
     #[arg(long)]
     pub ready_file: Option<PathBuf>,
-    /// CloudFormation template [default: infra/backend.yaml of the workspace]
+    /// CloudFormation template [default: that of the functions beside the program, else infra/backend.yaml of the workspace]
     #[arg(long)]
     pub template: Option<PathBuf>,
     /// Base URL of a model server with the protocol of OpenAI, such as <http://127.0.0.1:11434/v1>

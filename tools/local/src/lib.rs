@@ -4,9 +4,11 @@
 //! it. [`otlp`] receives the telemetry of the functions, and [`page`] serves the browser client in `clients/web`.
 
 pub mod binaries;
+pub mod certificates;
 pub mod cli;
 pub mod otlp;
 pub mod page;
+pub mod program;
 pub mod run;
 pub mod runs;
 pub mod secret;

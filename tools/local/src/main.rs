@@ -1,12 +1,12 @@
-//! `cargo local`: the whole back end on one machine.
+//! `cargo local`: the whole back end on one machine. `switchboard local` is the same command in the program for operators.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use emulator::lambda::guardian_main;
 use local::{
-    cli::{Cli, Command, TokenOptions, arguments},
-    run, runs, token,
+    cli::{Cli, arguments},
+    program,
 };
 use mimalloc::MiMalloc;
 
@@ -16,22 +16,5 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     guardian_main();
-    let cli = Cli::parse_from(arguments(std::env::args_os()));
-    let done = match cli.command {
-        Some(Command::Token(options)) => print_token(&options),
-        None => run::run(cli.run),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn print_token(options: &TokenOptions) -> Result<(), run::Error> {
-    let secret = runs::secret(options.wanted())?;
-    println!("{}", token::for_command_line(&secret, &options.user, options.ttl, jiff::Timestamp::now())?);
-    Ok(())
+    program::execute(Cli::parse_from(arguments(std::env::args_os())))
 }

@@ -8,6 +8,7 @@
 //! The replay deletes a message only when all of it succeeded. Workers are idempotent, so records that are already
 //! done have no second effect.
 
+pub mod command;
 mod event;
 mod invocation;
 mod invocation_record;

@@ -3,6 +3,7 @@
 //!
 //! It creates its own channel and deletes it in the end, also after a failed step.
 
+pub mod command;
 mod inbox;
 mod rest;
 mod socket;

@@ -1,69 +1,19 @@
-//! Command line of the smoke test: prints one line per step; exit code 1 at the first failure.
+//! The smoke test alone, for pipelines that build nothing else. `switchboard smoke` is the same command.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use clap::Parser;
-use smoke::{Target, Tokens};
+use smoke::command::Options;
 
 /// Tests a running Switchboard, deployed or local, and names the step that fails.
 #[derive(Debug, Parser)]
 #[command(version)]
-struct Options {
-    /// Address of the REST API, such as <https://abc.execute-api.eu-west-1.amazonaws.com/prod>
-    #[arg(long)]
-    rest: String,
-    /// Address of the WebSocket API, such as <wss://def.execute-api.eu-west-1.amazonaws.com/prod>
-    #[arg(long)]
-    websocket: String,
-    /// Tokens of two users, separated by a comma
-    #[arg(long, env = "SMOKE_TOKENS", hide_env_values = true, value_delimiter = ',', conflicts_with = "secret")]
-    tokens: Vec<String>,
-    /// HS256 secret to sign tokens with, instead of tokens
-    #[arg(long, env = "SMOKE_SECRET", hide_env_values = true)]
-    secret: Option<String>,
-    /// `iss` of the signed tokens
-    #[arg(long, default_value = "switchboard-smoke")]
-    issuer: String,
-    /// `aud` of the signed tokens
-    #[arg(long, default_value = "switchboard-smoke")]
-    audience: String,
-    /// Timeout of a step, in seconds
-    #[arg(long, default_value_t = 60)]
-    patience: u64,
-    /// Timeout of a step that waits for a stream, in seconds; those of a new stack take minutes to start
-    #[arg(long, default_value_t = 300)]
-    stream_patience: u64,
+struct Cli {
+    #[command(flatten)]
+    options: Options,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = Options::parse();
-    let tokens = match (options.secret, <[String; 2]>::try_from(options.tokens)) {
-        (Some(secret), _) => Tokens::signed(&secret, &options.issuer, &options.audience),
-        (None, Ok(tokens)) => Ok(Tokens(tokens)),
-        (None, Err(_)) => {
-            eprintln!("set the tokens of two users (SMOKE_TOKENS), or the secret to sign them with (SMOKE_SECRET)");
-            return ExitCode::from(2);
-        }
-    };
-    let outcome = match tokens {
-        Ok(tokens) => {
-            let target = Target {
-                rest: options.rest,
-                websocket: options.websocket,
-                tokens,
-                patience: Duration::from_secs(options.patience),
-                stream_patience: Duration::from_secs(options.stream_patience),
-            };
-            smoke::run(&target, |step, took| println!("ok      {step} ({} ms)", took.as_millis())).await
-        }
-        Err(failure) => Err(failure),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            println!("FAILED  {}: {}", failure.step, failure.reason);
-            ExitCode::FAILURE
-        }
-    }
+    Box::pin(Cli::parse().options.run()).await
 }

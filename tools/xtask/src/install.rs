@@ -1,7 +1,8 @@
 //! Installs the programs that steps use. Everything but apt packages stays in the repository's ignored folders.
 
 use std::env;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 use xshell::cmd;
@@ -20,6 +21,30 @@ pub(crate) fn python(workspace: &Workspace, name: &str, packages: &[&str]) -> Re
     Ok(programs)
 }
 
+/// Installs a version of a program from crates.io in `target/programs`, and returns its folder.
+pub(crate) fn cargo(workspace: &Workspace, name: &str, version: &str) -> Result<PathBuf> {
+    let root = workspace.file("target/programs");
+    let install = cmd!(workspace.shell, "cargo install --quiet --locked --root {root} --version {version} {name}");
+    workspace.run(install)?;
+    Ok(root.join("bin"))
+}
+
+/// Installs the standard library of a target, unless the toolchain has it.
+pub(crate) fn target(workspace: &Workspace, triple: &str) -> Result {
+    let shell = &workspace.shell;
+    let toolchain = workspace.read(cmd!(shell, "rustc --print sysroot"))?;
+    if Path::new(&toolchain).join("lib/rustlib").join(triple).exists() {
+        return Ok(());
+    }
+    workspace.run(cmd!(shell, "rustup target add {triple}"))
+}
+
+/// Returns `PATH` with folders of programs before all others.
+pub(crate) fn path(programs: impl IntoIterator<Item = PathBuf>) -> Result<OsString> {
+    let others = env::var_os("PATH").unwrap_or_default();
+    Ok(env::join_paths(programs.into_iter().chain(env::split_paths(&others)))?)
+}
+
 /// Installs the locked Node packages of a folder.
 pub(crate) fn node(workspace: &Workspace, folder: &str) -> Result {
     workspace.run(cmd!(workspace.shell, "npm --prefix {folder} ci --no-audit --no-fund"))
@@ -27,6 +52,11 @@ pub(crate) fn node(workspace: &Workspace, folder: &str) -> Result {
 
 /// Returns the path of a program, and installs the apt package of the same name if there is none.
 pub(crate) fn apt(workspace: &Workspace, program: &str) -> Result<PathBuf> {
+    apt_package(workspace, program, program)
+}
+
+/// Returns the path of a program, and installs an apt package if there is none.
+pub(crate) fn apt_package(workspace: &Workspace, program: &str, package: &str) -> Result<PathBuf> {
     if let Some(path) = find(program) {
         return Ok(path);
     }
@@ -35,7 +65,7 @@ pub(crate) fn apt(workspace: &Workspace, program: &str) -> Result<PathBuf> {
     let shell = &workspace.shell;
     workspace.run(cmd!(shell, "{env} {sudo...} apt-get update -qq"))?;
     let options = ["-y", "-qq", "--no-install-recommends"];
-    let install = cmd!(shell, "{env} {sudo...} DEBIAN_FRONTEND=noninteractive apt-get install {options...} {program}");
+    let install = cmd!(shell, "{env} {sudo...} DEBIAN_FRONTEND=noninteractive apt-get install {options...} {package}");
     workspace.run(install.ignore_stdout())?;
     find(program).ok_or_else(|| format!("{program} is not in PATH after its installation").into())
 }

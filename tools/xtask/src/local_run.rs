@@ -1,8 +1,9 @@
 //! The local run, for steps that send requests to it.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::Child;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,10 +22,37 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time between two looks.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Returns a port that no program listens on. The local run must know the page's origin before the page is served.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
 /// A process that ends when the value is dropped, also if a step fails.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
+    /// Starts a local run, and returns when it has written its ready file. The log gets its output.
+    pub(crate) fn start(mut command: Command, ready_file: &Path, log: &Path) -> Result<Self> {
+        let output = File::create(log)?;
+        command.stdout(output.try_clone()?).stderr(output);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let mut process = Self(command.spawn().map_err(|error| format!("{program}: {error}"))?);
+        let began = Instant::now();
+        while !ready_file.exists() {
+            let state = match process.0.try_wait()? {
+                Some(status) => format!("ended, {status}"),
+                None if began.elapsed() > START_TIMEOUT => format!("was not ready after {START_TIMEOUT:?}"),
+                None => {
+                    thread::sleep(POLL_INTERVAL);
+                    continue;
+                }
+            };
+            let log = fs::read(log)?;
+            return Err(format!("the local run {state}:\n{}", String::from_utf8_lossy(&log)).into());
+        }
+        Ok(process)
+    }
+
     /// Returns whether the process ends within `timeout`.
     fn ends_within(&mut self, timeout: Duration) -> bool {
         let began = Instant::now();
@@ -71,23 +99,7 @@ impl<'a> LocalRun<'a> {
             "{local} --in-memory --rest-port 0 --websocket-port 0 --dynamodb-port 0 --page-port 0
              --bin-dir {binaries} --ready-file {ready_file} {options...}"
         );
-        let mut command = workspace.command(command);
-        let output = File::create(&log)?;
-        command.stdout(output.try_clone()?).stderr(output);
-        let mut process = Process(command.spawn().map_err(|error| format!("{}: {error}", local.display()))?);
-        let began = Instant::now();
-        while !ready_file.exists() {
-            let state = match process.0.try_wait()? {
-                Some(status) => format!("ended, {status}"),
-                None if began.elapsed() > START_TIMEOUT => format!("was not ready after {START_TIMEOUT:?}"),
-                None => {
-                    thread::sleep(POLL_INTERVAL);
-                    continue;
-                }
-            };
-            let log = fs::read(&log)?;
-            return Err(format!("the local run {state}:\n{}", String::from_utf8_lossy(&log)).into());
-        }
+        let process = Process::start(workspace.command(command), &ready_file, &log)?;
         let ready = serde_json::from_slice(&fs::read(&ready_file)?)?;
         Ok(Self { workspace, _process: process, folder, ready })
     }
@@ -116,8 +128,6 @@ impl<'a> LocalRun<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
 
     #[test]

@@ -1,9 +1,11 @@
-//! Runs the checks of the repository: `cargo xtask ci`.
+//! Runs the checks of the repository, `cargo xtask ci`, and builds its releases.
 
 mod ahead;
+mod archive;
 mod ci;
 mod install;
 mod local_run;
+mod release;
 mod steps;
 mod totals;
 mod workspace;
@@ -28,6 +30,13 @@ struct Arguments {
 enum Task {
     /// Runs the checks of a change, in order, and stops at the first that fails.
     Ci(CiArguments),
+    /// Builds the archive of a release, and tries it in an empty root.
+    Archive(archive::ArchiveArguments),
+    /// Prints the changes of a release, such as v0.1.0. Fails if the version is not that of all packages.
+    ReleaseNotes {
+        /// Tag of the release.
+        tag: String,
+    },
 }
 
 #[derive(Args)]
@@ -48,12 +57,14 @@ fn step_names() -> PossibleValuesParser {
 }
 
 fn main() -> ExitCode {
-    let Task::Ci(arguments) = Arguments::parse().task;
-    let done = if arguments.list {
-        print!("{}", ci::list());
-        Ok(())
-    } else {
-        ci::run(&ci::select(&arguments.steps, arguments.from.as_deref()))
+    let done = match Arguments::parse().task {
+        Task::Ci(arguments) if arguments.list => {
+            print!("{}", ci::list());
+            Ok(())
+        }
+        Task::Ci(arguments) => ci::run(&ci::select(&arguments.steps, arguments.from.as_deref())),
+        Task::Archive(arguments) => archive::run(&arguments),
+        Task::ReleaseNotes { tag } => release::print_notes(&tag),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

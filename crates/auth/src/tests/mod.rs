@@ -3,6 +3,7 @@
 mod attacks;
 mod key_set;
 mod names;
+mod providers;
 mod references;
 mod subjects;
 

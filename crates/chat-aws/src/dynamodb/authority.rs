@@ -8,6 +8,7 @@ use chat::model::{
     access::Authority,
     channel::{Channel, Member, MemberRole},
     error::StoreError,
+    incarnation::ChannelKey,
 };
 
 use crate::dynamodb::{
@@ -92,12 +93,12 @@ impl Place<'_> {
             .value("archived", attribute(OPERATION, channel.archived_at.is_some())?))
     }
 
-    /// Returns the `access` item of a new channel with one owner.
-    pub(crate) fn new_access(self, channel: &Channel) -> Result<Item, StoreError> {
+    /// Returns the `access` item of a new channel with this number of owners.
+    pub(crate) fn new_access(self, channel: &Channel, owners: usize) -> Result<Item, StoreError> {
         let mut item = self.keys.access(&channel.key());
         item.insert("visibility".to_owned(), attribute(OPERATION, channel.visibility)?);
         item.insert("archived".to_owned(), attribute(OPERATION, channel.archived_at.is_some())?);
-        item.insert("owners".to_owned(), n(1));
+        item.insert("owners".to_owned(), n(owners));
         Ok(item)
     }
 
@@ -108,9 +109,9 @@ impl Place<'_> {
     }
 
     /// Returns the item of a member.
-    pub(crate) fn member_item(self, channel: &Channel, member: &Member) -> Result<Item, StoreError> {
+    pub(crate) fn member_item(self, channel: &ChannelKey, member: &Member) -> Result<Item, StoreError> {
         let mut item = write(OPERATION, member)?;
-        item.extend(self.keys.member(&channel.key(), &member.user_id));
+        item.extend(self.keys.member(channel, &member.user_id));
         item.insert("incarnation".to_owned(), attribute(OPERATION, member.incarnation)?);
         Ok(item)
     }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::{
     Client,
-    types::{DeleteRequest, KeysAndAttributes, PutRequest, WriteRequest, builders::KeysAndAttributesBuilder},
+    types::{
+        DeleteRequest, KeysAndAttributes, PutRequest, ReturnConsumedCapacity, WriteRequest,
+        builders::KeysAndAttributesBuilder,
+    },
 };
 use chat::{
     model::error::StoreError,
@@ -12,7 +15,7 @@ use chat::{
 };
 
 use crate::{
-    dynamodb::item::Item,
+    dynamodb::{item::Item, pace::Budget},
     sdk::{decode_error, sdk_error},
 };
 
@@ -39,17 +42,43 @@ pub(crate) fn delete(key: Item) -> Result<WriteRequest, StoreError> {
 /// Writes all items, in batches side by side. Retries unprocessed items, up to [`ATTEMPTS`] attempts per batch. Returns
 /// after all batches, even if one of them fails.
 pub(crate) async fn write(client: &Client, table: &str, requests: Vec<WriteRequest>) -> Result<(), StoreError> {
-    let batches = requests.chunks(ITEMS).map(|chunk| write_batch(client, table, chunk.to_vec()));
-    futures::future::join_all(batches).await.into_iter().collect()
+    write_within(client, table, requests, &Budget::default()).await
 }
 
-async fn write_batch(client: &Client, table: &str, mut waiting: Vec<WriteRequest>) -> Result<(), StoreError> {
+/// Writes like [`write`], within a bound of write units. Bounded batches follow one another.
+pub(crate) async fn write_within(
+    client: &Client,
+    table: &str,
+    requests: Vec<WriteRequest>,
+    budget: &Budget,
+) -> Result<(), StoreError> {
+    let batches = requests.chunks(ITEMS).map(|chunk| write_batch(client, table, chunk.to_vec(), budget));
+    if !budget.is_bounded() {
+        return futures::future::join_all(batches).await.into_iter().collect();
+    }
+    for batch in batches {
+        batch.await?;
+    }
+    Ok(())
+}
+
+async fn write_batch(
+    client: &Client,
+    table: &str,
+    mut waiting: Vec<WriteRequest>,
+    budget: &Budget,
+) -> Result<(), StoreError> {
+    let counted = budget.is_bounded().then_some(ReturnConsumedCapacity::Total);
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             SystemClock.sleep(BACKOFF.delay(&SystemClock, attempt - 1)).await;
         }
+        budget.wait(&SystemClock).await;
         let call = client.batch_write_item().request_items(table, waiting);
+        let call = call.set_return_consumed_capacity(counted.clone());
         let written = call.send().await.map_err(|error| sdk_error(OPERATION, error))?;
+        let units = written.consumed_capacity.iter().flatten().filter_map(|capacity| capacity.capacity_units);
+        budget.take(&SystemClock, units.sum());
         waiting = written.unprocessed_items.unwrap_or_default().remove(table).unwrap_or_default();
         if waiting.is_empty() {
             return Ok(());

@@ -4,7 +4,10 @@ pub mod channels;
 pub mod connections;
 pub mod deleted_channels;
 pub mod messages;
+pub mod pace;
 pub mod tenants;
+pub mod transfer;
+pub mod user_items;
 
 mod attributes;
 mod authority;

@@ -6,9 +6,10 @@ mod spans;
 use std::{ops::Deref, time::Duration};
 
 use aws_config::{
-    BehaviorVersion, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
+    BehaviorVersion, ConfigLoader, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
     stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
+use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::{
     config::http::HttpResponse,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
@@ -51,6 +52,19 @@ impl Sdk {
 
 /// Reads region, credentials and endpoints from the environment.
 pub async fn config() -> Sdk {
+    let defaults = aws_config::defaults(BehaviorVersion::latest());
+    if has_credentials() {
+        return load(defaults.credentials_provider(EnvironmentVariableCredentialsProvider::new())).await;
+    }
+    load(defaults).await
+}
+
+/// Returns the configuration of a program that names its region and its credentials, such as those of a local run.
+pub async fn config_of(region: &'static str, credentials: Credentials) -> Sdk {
+    load(aws_config::defaults(BehaviorVersion::latest()).region(region).credentials_provider(credentials)).await
+}
+
+async fn load(defaults: ConfigLoader) -> Sdk {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -60,12 +74,7 @@ pub async fn config() -> Sdk {
     if !is_plain() {
         http.prepare_tls(&connector_settings());
     }
-    let defaults = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts);
-    let mut loader = defaults.http_client(http.clone());
-    if has_credentials() {
-        loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
-    }
-    Sdk { config: loader.load().await, http }
+    Sdk { config: defaults.timeout_config(timeouts).http_client(http.clone()).load().await, http }
 }
 
 /// Returns whether the environment has credentials, as Lambda's has ("Defined runtime environment variables" in the

@@ -22,6 +22,8 @@ mod recorder;
 mod sockets;
 mod tenants;
 mod threads;
+mod transfer;
+mod user_items;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

@@ -9,10 +9,12 @@ use sha2::{Digest, Sha256};
 use crate::{
     app::{
         access::{SameChannel, authorize_member, with_instructions},
+        audit::record,
         membership::{Membership, restricts_visibility},
     },
     model::{
         access::Access,
+        audit::{AuditAction, changed_settings, settings},
         channel::{AgentMode, AgentSettings, Channel, Instructions, Member, MemberRole, Visibility},
         error::{ChatError, Result},
         event::EphemeralEvent,
@@ -290,6 +292,8 @@ where
         let most = rules.channels_per_user;
         match self.channels.create(&channel, &owner, creation.as_ref(), most).await? {
             ChannelCreated::Done => {
+                let action = AuditAction::ChannelCreated { settings: settings(&channel) };
+                record(channel.created_at, creator, &channel.channel_id, action);
                 // The creator's connections with `auto_subscribe` receive the channel.
                 self.follow(&channel.key(), creator).await?;
                 self.announce(&channel.key(), EphemeralEvent::ChannelCreated(channel.clone().into())).await;
@@ -374,6 +378,8 @@ where
             let changed = Channel { version: found.version + 1, ..changed };
             let pending = Some(pending).filter(|_| restricts_visibility(found, &changed));
             if channels.update(&access.as_member(), &changed, pending.as_ref(), clock.now()).await? {
+                let action = AuditAction::ChannelChanged { settings: changed_settings(found, &changed) };
+                record(clock.now(), caller, channel, action);
                 let event = EphemeralEvent::ChannelUpdated(changed.clone().into());
                 let is_done = if let Some(pending) = &pending {
                     self.end_and_announce(pending, event).await
@@ -408,6 +414,7 @@ where
             same.require(&access.channel)?;
             let pending = PendingEnd::new(access.key(), EndCause::ChannelDeleted, clock.seed());
             if channels.delete(&access.as_member(), &pending, clock.now()).await? {
+                record(clock.now(), caller, channel, AuditAction::ChannelDeleted);
                 // Its sockets receive the event before they are closed.
                 self.subscription_ends().finish_now(&pending).await;
                 return Ok(());

@@ -5,19 +5,22 @@ use serde_json::{Map, Value};
 use crate::{
     app::{
         access::{SameChannel, authorize_read_with_rev, require_still_readable},
+        audit::record,
         channel_messages::ChannelMessages,
         contention::Contention,
     },
     model::{
         access::{Access, Authority},
+        audit::AuditAction,
         channel::MemberRole,
         error::{ChatError, Result},
         merge_patch::merge,
         message::{ContentType, Message, NewMessage, Role, StoredMessage},
         message_ref::MessageRef,
         patch::Patch,
-        reaction::Reactions,
         rev::{ChangeNumber, Rev},
+        time::Timestamp,
+        trace::TraceContext,
         version_condition::VersionCondition,
     },
     ports::{
@@ -77,7 +80,7 @@ pub(crate) struct EditableMessage {
 }
 
 /// Result of storing a changed message.
-enum Stored {
+pub(crate) enum Stored {
     /// The change is stored.
     Done,
     /// The message does not exist, or is deleted.
@@ -90,6 +93,13 @@ impl EditableMessage {
     /// Returns the authority: an author needs to see the channel, other users need a role in it.
     pub(crate) fn authority(&self) -> Authority<'_> {
         if self.is_author { self.access.as_reader() } else { self.access.as_member() }
+    }
+
+    /// Records a change for the audit log, unless the caller is the author.
+    fn record_of_other(&self, revision: &MessageRef, action: AuditAction, at: Timestamp) {
+        if !self.is_author {
+            record(at, &revision.caller, &revision.channel_id, action);
+        }
     }
 
     /// Requires a version that the request allows. A change by another request gives the message another version, so
@@ -132,7 +142,12 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
             }
             let edited = Message { edited_at: Some(self.clock.now()), ..edited.revised() };
             match self.store(&editable, revision, &edited, &mut contention).await? {
-                Stored::Done => return Ok(edited),
+                Stored::Done => {
+                    let sender_id = edited.sender_id.clone();
+                    let action = AuditAction::MessageEdited { seq: edited.seq, sender_id };
+                    editable.record_of_other(revision, action, self.clock.now());
+                    return Ok(edited);
+                }
                 Stored::MessageNotFound => return Err(ChatError::MessageNotFound),
                 Stored::ReadAgain => {}
             }
@@ -157,18 +172,17 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
                 return if condition.is_none_or(is_repeated) { Ok(()) } else { Err(ChatError::VersionMismatch) };
             }
             editable.require(condition)?;
-            let tombstone = Message {
-                content: String::new(),
-                content_type: ContentType::Plain,
-                metadata: None,
-                agent: None,
-                reactions: Reactions::new(),
-                deleted_at: Some(self.clock.now()),
-                ..editable.message.revised()
-            };
+            let now = self.clock.now();
+            let tombstone = editable.message.tombstone(now);
             match self.store(&editable, revision, &tombstone, &mut contention).await? {
-                // If the message is not found, another call has deleted it meanwhile, or it has expired.
-                Stored::Done | Stored::MessageNotFound => return Ok(()),
+                Stored::Done => {
+                    let sender_id = tombstone.sender_id.clone();
+                    let action = AuditAction::MessageDeleted { seq: tombstone.seq, sender_id };
+                    editable.record_of_other(revision, action, now);
+                    return Ok(());
+                }
+                // Another call has deleted it meanwhile, or it has expired.
+                Stored::MessageNotFound => return Ok(()),
                 Stored::ReadAgain => {}
             }
         }
@@ -200,8 +214,7 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
         ChangeNumber { last, expires_at: self.clock.now().plus(self.change_duration) }
     }
 
-    /// Stores a message as the next change of its channel. Another change of the channel between the read and the write
-    /// costs a further attempt with the number after it.
+    /// Stores a message that the caller has changed: see [`store_change`](Self::store_change).
     async fn store(
         &self,
         editable: &EditableMessage,
@@ -209,16 +222,30 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
         message: &Message,
         contention: &mut Contention<'_, Time>,
     ) -> Result<Stored> {
-        let mut number = self.change_after(editable.last);
+        let by = editable.authority();
+        self.store_change(&by, editable.last, message, revision.trace.as_ref(), contention).await
+    }
+
+    /// Stores a message as the next change of its channel, after the number `last`. Another change of the channel between
+    /// the read and the write costs a further attempt with the number after it.
+    pub(crate) async fn store_change(
+        &self,
+        by: &Authority<'_>,
+        last: Rev,
+        message: &Message,
+        trace: Option<&TraceContext>,
+        contention: &mut Contention<'_, Time>,
+    ) -> Result<Stored> {
+        let mut number = self.change_after(last);
         let mut revised = StoredMessage {
             message: message.clone(),
-            incarnation: editable.access.channel.incarnation,
+            incarnation: by.channel.incarnation,
             rev: number.rev(),
-            trace: revision.trace.clone(),
+            trace: trace.cloned(),
             expires_at: None,
         };
         loop {
-            match self.messages.update_message(&editable.authority(), &revised, number).await? {
+            match self.messages.update_message(by, &revised, number).await? {
                 UpdateResult::Done => return Ok(Stored::Done),
                 UpdateResult::MessageNotFound => return Ok(Stored::MessageNotFound),
                 UpdateResult::Stale | UpdateResult::Conflict => return Ok(Stored::ReadAgain),

@@ -9,9 +9,10 @@
 mod announcements;
 
 use crate::{
-    app::{access::SameChannel, subscription_ends::SubscriptionEnds},
+    app::{access::SameChannel, audit::record, subscription_ends::SubscriptionEnds},
     model::{
         access::Access,
+        audit::AuditAction,
         channel::{Channel, Member, MemberAdded, MemberRole, Memberships, Visibility},
         connection::UserConnection,
         error::{ChatError, Result},
@@ -124,13 +125,20 @@ where
         let wanted = role.or(current.as_ref().map(|member| member.role)).unwrap_or(MemberRole::Member);
         check_addition(access, caller == user, current.as_ref().map(|member| member.role), wanted)?;
         match current {
-            Some(member) => self.give_role(access, member, wanted).await,
+            Some(member) => self.give_role(access, caller, member, wanted).await,
             None if caller != user && addition == Addition::Invite => self.invite(access, caller, user, wanted).await,
             None => self.join(access, caller, user, wanted).await,
         }
     }
 
-    async fn give_role(&self, access: &Access, member: Member, wanted: MemberRole) -> Result<Option<Added>> {
+    /// Gives a member another role. Returns `None` if the authority or the membership has changed since it was read.
+    pub(crate) async fn give_role(
+        &self,
+        access: &Access,
+        caller: &UserId,
+        member: Member,
+        wanted: MemberRole,
+    ) -> Result<Option<Added>> {
         // The call that added the member may have stopped before it subscribed the connections.
         if member.role == wanted {
             self.follow(&access.key(), &member.user_id).await?;
@@ -138,6 +146,9 @@ where
         }
         match self.channels.change_role(&access.as_member(), &member, wanted).await? {
             MemberChanged::Done => {
+                let user_id = member.user_id.clone();
+                let action = AuditAction::RoleChanged { user_id, from: member.role, to: wanted };
+                record(self.clock.now(), caller, &member.channel_id, action);
                 self.follow(&access.key(), &member.user_id).await?;
                 let member = Member { role: wanted, ..member };
                 self.announce(&access.key(), EphemeralEvent::MemberUpdated(member.clone())).await;
@@ -158,7 +169,11 @@ where
         let invitation = Invitation::new(access, caller, user, wanted, self.clock.seed());
         let named = |invitation| InvitedChannel { name: access.channel.name.clone(), invitation };
         match self.channels.invite(&access.as_member(), &invitation, INVITATIONS_PER_USER).await? {
-            Invited::Done => Ok(Some(Added::Invited(named(invitation)))),
+            Invited::Done => {
+                let action = AuditAction::MemberInvited { user_id: user.clone(), role: wanted };
+                record(self.clock.now(), caller, &invitation.channel_id, action);
+                Ok(Some(Added::Invited(named(invitation))))
+            }
             Invited::Already(earlier) if earlier.role == wanted => Ok(Some(Added::Invited(named(earlier)))),
             // The role differs: the earlier invitation is withdrawn, and the next attempt makes a new one.
             Invited::Already(earlier) => {
@@ -170,11 +185,19 @@ where
         }
     }
 
-    async fn join(&self, access: &Access, caller: &UserId, user: &UserId, wanted: MemberRole) -> Result<Option<Added>> {
+    /// Makes a user a member. Returns `None` if the authority has changed since it was read, or the user is a member.
+    pub(crate) async fn join(
+        &self,
+        access: &Access,
+        caller: &UserId,
+        user: &UserId,
+        wanted: MemberRole,
+    ) -> Result<Option<Added>> {
         let added_by = (caller != user).then(|| caller.clone());
         let member = self.new_member(access, user, wanted, added_by);
         match self.channels.add_member(&access.as_member(), &member, access.channel.last_seq).await? {
             MemberAdded::Added => {
+                record_added(caller, &member);
                 self.follow(&access.key(), user).await?;
                 self.announce(&access.key(), EphemeralEvent::MemberJoined(member.clone())).await;
                 Ok(Some(Added::Joined { member, added: true }))
@@ -220,6 +243,7 @@ where
         let member = self.new_member(access, &invitation.user_id, role.unwrap_or(invitation.role), None);
         match self.channels.accept(&access.channel, invitation, &member, access.channel.last_seq).await? {
             MemberAdded::Added => {
+                record_added(&invitation.user_id, &member);
                 self.follow(&access.key(), &invitation.user_id).await?;
                 self.announce(&access.key(), EphemeralEvent::MemberJoined(member.clone())).await;
                 Ok(Some(Added::Joined { member, added: true }))
@@ -279,6 +303,8 @@ where
                     let authority = access.as_member();
                     let by = (caller != user).then_some(&authority);
                     if self.channels.withdraw_invitation(by, &invitation).await? {
+                        let action = AuditAction::InvitationEnded { user_id: user.clone() };
+                        record(self.clock.now(), caller, channel, action);
                         return Ok(());
                     }
                     CHANGE_BACKOFF.pause(self.clock, attempt).await;
@@ -297,6 +323,12 @@ where
             let now = self.clock.now();
             match self.channels.remove_member(&access.as_member(), &member, &pending, now).await? {
                 MemberChanged::Done => {
+                    record(
+                        now,
+                        caller,
+                        channel,
+                        AuditAction::MemberRemoved { user_id: user.clone(), role: member.role },
+                    );
                     let event = EphemeralEvent::MemberRemoved(user.clone());
                     self.end_and_announce(&pending, event).await;
                     return Ok(());
@@ -427,6 +459,12 @@ fn check_addition(access: &Access, is_self: bool, current: Option<MemberRole>, w
         return Err(ChatError::not_permitted("only a moderator or an owner adds others to a channel"));
     }
     Ok(())
+}
+
+/// Records a new membership for the audit log.
+fn record_added(actor: &UserId, member: &Member) {
+    let action = AuditAction::MemberAdded { user_id: member.user_id.clone(), role: member.role };
+    record(member.joined_at, actor, &member.channel_id, action);
 }
 
 /// Whether the change from `before` to `after` ends subscriptions of users who are no members.

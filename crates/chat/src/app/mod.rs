@@ -17,6 +17,7 @@
 //! | [`membership`] | add and remove members |
 //! | [`members`] | list and get members |
 //! | [`connect`] | open a socket and renew its token |
+//! | [`connection_ends`] | close single connections |
 //! | [`tickets`] | issue and redeem tickets for handshakes |
 //! | [`presence`] | list users that are online, and announce changes |
 //! | [`rate_limit`] | limit how often a user acts |
@@ -27,9 +28,11 @@
 //! | [`subscription_ends`] | end subscriptions after a change |
 //! | [`maintenance`] | close expired sockets and finish pending ends |
 //! | [`agent`] | reply to messages with a language model |
+//! | [`erasure`] | export and erase the data of a user |
 
 pub mod access;
 pub mod agent;
+mod audit;
 pub mod changes;
 pub mod channel_lists;
 pub mod channel_messages;
@@ -37,9 +40,11 @@ pub mod channel_views;
 pub mod channels;
 pub mod closing;
 pub mod connect;
+pub mod connection_ends;
 mod contention;
 pub mod delivery;
 pub mod edit;
+pub mod erasure;
 pub mod frame_budget;
 pub mod history;
 pub mod maintenance;
@@ -54,4 +59,5 @@ pub mod send;
 pub mod stream;
 pub mod subscription_ends;
 pub mod tickets;
+pub mod transfer;
 pub mod wait;

@@ -111,6 +111,13 @@ calls! {
     Spent "spent" true,
     Spend "spend" true,
     TakeToken "take" true,
+    AllChannels "all_channels" true,
+    ImportMembers "import_members" true,
+    ImportMessages "import_messages" true,
+    Publish "publish" false,
+    ScanUser "scan" true,
+    DeleteItem "delete_item" true,
+    RenameUser "rename_user" true,
 }
 
 impl Call {

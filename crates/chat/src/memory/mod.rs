@@ -16,6 +16,8 @@ mod rule;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transfer;
+mod user_items;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

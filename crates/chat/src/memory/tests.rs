@@ -2,7 +2,7 @@
 
 use super::{
     MemoryStore, Reliable, Rule,
-    conformance::{Ports, Violation, check},
+    conformance::{Ports, Violation, check, check_transfer, check_user_items},
 };
 use crate::model::time::Timestamp;
 
@@ -15,6 +15,20 @@ async fn conforms(store: &MemoryStore) -> Result<(), Violation> {
 async fn the_stores_in_memory_keep_the_laws() {
     conforms(&MemoryStore::new(Reliable)).await.unwrap();
     conforms(&MemoryStore::new(Reliable).removing(2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn exports_and_imports_in_memory_keep_their_law() {
+    let store = MemoryStore::new(Reliable);
+    let ports = Ports { channels: &store, messages: &store, connections: &store, removal: &store };
+    check_transfer(&ports, &store, Timestamp::from_secs(1_800_000_000)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_scan_for_a_user_keeps_its_laws() {
+    let store = MemoryStore::new(Reliable);
+    let ports = Ports { channels: &store, messages: &store, connections: &store, removal: &store };
+    check_user_items(&ports, &store, Timestamp::from_secs(1_800_000_000)).await.unwrap();
 }
 
 #[tokio::test]

@@ -26,6 +26,22 @@ pub fn mentioned(text: &str) -> impl Iterator<Item = &str> {
     prose(text).into_iter().flat_map(str::split_whitespace).flat_map(mentioned_in_word)
 }
 
+/// Returns a text in which `to` takes the place of `name` in each mention of it. Ids of users differ by upper and lower
+/// case, so this compares both.
+#[must_use]
+pub fn renamed(text: &str, name: &str, to: &str) -> String {
+    let (mut renamed, mut from) = (String::with_capacity(text.len()), 0);
+    for one in mentioned(text).filter(|one| *one == name) {
+        // A mention is a part of the text.
+        let at = one.as_ptr().addr().saturating_sub(text.as_ptr().addr());
+        renamed.push_str(&text[from..at]);
+        renamed.push_str(to);
+        from = at + one.len();
+    }
+    renamed.push_str(&text[from..]);
+    renamed
+}
+
 /// Returns a text without the mention that it begins with.
 #[must_use]
 pub fn without_address(text: &str) -> &str {
@@ -117,6 +133,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn each_mention_of_the_name_is_replaced_and_the_rest_stays() {
+        for (text, expected) in [
+            ("", ""),
+            ("@ann", "@x"),
+            ("é @ann, @ann: (@ann) ann", "é @x, @x: (@x) ann"),
+            (
+                "@Ann @annie @ann.b bob@ann.com `@ann` https://h/@ann",
+                "@Ann @annie @ann.b bob@ann.com `@ann` https://h/@ann",
+            ),
+        ] {
+            assert_eq!(renamed(text, "ann", "x"), expected);
+        }
+    }
 
     #[test]
     fn only_the_whole_name_is_a_mention() {

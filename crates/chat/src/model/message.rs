@@ -98,6 +98,20 @@ impl Message {
     pub fn revised(&self) -> Self {
         Self { version: self.version + 1, ..self.clone() }
     }
+
+    /// Returns the message after its deletion at `at`. Its `seq`, its sender and its place in a thread stay.
+    #[must_use]
+    pub fn tombstone(&self, at: Timestamp) -> Self {
+        Self {
+            content: String::new(),
+            content_type: ContentType::Plain,
+            metadata: None,
+            agent: None,
+            reactions: Reactions::new(),
+            deleted_at: Some(at),
+            ..self.revised()
+        }
+    }
 }
 
 /// Kind of a message's change.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod agent_data;
+pub mod audit;
 pub mod channel;
 pub mod connection;
 pub mod draft;
@@ -33,5 +34,6 @@ pub mod ticket_digest;
 pub mod time;
 pub mod token_bucket;
 pub mod trace;
+pub mod user_item;
 pub mod validation;
 pub mod version_condition;

@@ -1,6 +1,7 @@
 //! Ports: the traits that the use cases require. Each file holds one trait and the types of its arguments and results.
 
 pub mod channel_store;
+pub mod channel_transfer;
 pub mod clock;
 pub mod connection_store;
 pub mod deleted_channels;
@@ -18,3 +19,4 @@ pub mod reply_leases;
 pub mod socket_gateway;
 pub mod tenant_stores;
 pub mod ticket_store;
+pub mod user_items;

@@ -112,6 +112,13 @@ pub const FAN_OUT_SIZE: Metric =
 pub const FAN_OUT_DURATION: Metric =
     Metric::histogram("switchboard.fan_out.duration", "ms", "from the query of the subscriptions to the last push");
 
+/// Time from the write of a message to the end of its push.
+pub const PUSH_LATENCY: Metric = Metric::histogram(
+    "switchboard.push.latency",
+    "ms",
+    "from the write of a message to the end of its push to the sockets of a channel",
+);
+
 /// Messages that the agent has processed.
 pub const AGENT_REPLIES: Metric = Metric::counter(
     "switchboard.agent.replies",
@@ -157,6 +164,7 @@ pub const METRICS: &[Metric] = &[
     STREAM_LAG,
     FAN_OUT_SIZE,
     FAN_OUT_DURATION,
+    PUSH_LATENCY,
     AGENT_REPLIES,
     MODEL_TOKENS,
     MODEL_DURATION,

@@ -17,12 +17,13 @@ use crate::stack::Stack;
 type Result<T> = std::result::Result<T, TemplateError>;
 
 /// Types without a local counterpart. Their references are checked.
-const NOTHING_TO_RUN: [&str; 15] = [
+const NOTHING_TO_RUN: [&str; 16] = [
     "AWS::ApiGateway::Account",
     "AWS::ApiGateway::Deployment",
     "AWS::ApiGateway::RequestValidator",
     "AWS::Budgets::Budget",
     "AWS::CloudWatch::Alarm",
+    "AWS::CloudWatch::CompositeAlarm",
     "AWS::CloudWatch::Dashboard",
     "AWS::IAM::Policy",
     "AWS::IAM::Role",

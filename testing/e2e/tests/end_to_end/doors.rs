@@ -47,7 +47,7 @@ fn listening(process: u32) -> BTreeMap<u16, usize> {
 }
 
 /// Ports in the ready file.
-const NAMED: [&str; 7] = ["rest", "websocket", "dynamodb", "lambda", "sqs", "otlp", "page"];
+const NAMED: [&str; 8] = ["rest", "websocket", "dynamodb", "lambda", "sqs", "logs", "otlp", "page"];
 
 fn port_of(stack: &Stack, name: &str) -> u16 {
     stack.address(name).rsplit(':').next().unwrap().parse().unwrap()
@@ -263,7 +263,7 @@ async fn the_own_page_and_named_origins_reach_the_two_apis_and_no_more() {
     // The front end gets its token from the developer and calls no other port.
     let http = crate::raw::http();
     let mut elsewhere: Vec<String> =
-        ["dynamodb", "lambda", "sqs", "otlp"].iter().map(|name| stack.address(name).to_owned()).collect();
+        ["dynamodb", "lambda", "sqs", "logs", "otlp"].iter().map(|name| stack.address(name).to_owned()).collect();
     elsewhere.push(format!("{page}/token"));
     elsewhere.push(format!("{}/@connections/abc", stack.address("management")));
     for url in elsewhere {
@@ -309,9 +309,12 @@ async fn programs_reach_each_port_and_aws_apis_want_a_signature() {
     let as_text = answered(scan(&[("content-type", "text/plain"), date, ("authorization", SIGNATURE)])).await;
     assert_eq!(as_text.0, 404);
 
-    for (port, path) in
-        [("lambda", "/2015-03-31/functions/Maintenance/invocations"), ("sqs", "/"), ("management", "/@connections/a")]
-    {
+    for (port, path) in [
+        ("lambda", "/2015-03-31/functions/Maintenance/invocations"),
+        ("sqs", "/"),
+        ("logs", "/"),
+        ("management", "/@connections/a"),
+    ] {
         let url = format!("{}{path}", stack.address(port));
         let (status, refused) = answered(http.post(&url).body("{}")).await;
         assert_eq!(status, 403, "{url}: {refused}");

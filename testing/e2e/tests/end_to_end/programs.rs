@@ -44,15 +44,24 @@ pub(crate) fn number_of(variable: &str, default: usize) -> usize {
 /// Returns the runner's binary, which is in the parent folder of the test executables.
 ///
 /// `cargo test --workspace` builds it: Cargo builds the binaries of each package whose integration tests it builds, and
-/// `local` has some. Cargo starts the first test after the last build, so the order of the packages does not matter.
+/// `local` and `switchboard` have some. Cargo starts the first test after the last build, so the order of the packages does not matter.
 pub(crate) fn runner() -> Command {
+    program("local")
+}
+
+/// Returns the program for operators.
+pub(crate) fn switchboard() -> Command {
+    program("switchboard")
+}
+
+fn program(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
-    let runner = test.ancestors().nth(2).unwrap().join("local");
+    let program = test.ancestors().nth(2).unwrap().join(name);
     // A run of this package alone does not build it.
     assert!(
-        runner.is_file(),
-        "{} is missing: build it with `cargo build --bin local`, in the profile of the tests",
-        runner.display()
+        program.is_file(),
+        "{} is missing: build it with `cargo build --bin {name}`, in the profile of the tests",
+        program.display()
     );
-    Command::new(runner)
+    Command::new(program)
 }

@@ -66,7 +66,17 @@ impl Replayed {
 /// Runs `cargo replay` on a queue of the stack.
 async fn replay(stack: &Stack, queue: &str, options: &[&str]) -> Replayed {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--locked", "--bin", "replay", "--", "--queue-url", url(stack, queue)]);
+    command.args([
+        "run",
+        "--quiet",
+        "--locked",
+        "--bin",
+        "switchboard",
+        "--",
+        "replay",
+        "--queue-url",
+        url(stack, queue),
+    ]);
     command.arg("--ready-file").arg(stack.ready_file()).args(options).current_dir(workspace());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     Replayed { output }

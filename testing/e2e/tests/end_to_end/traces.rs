@@ -197,9 +197,14 @@ async fn one_trace_from_the_request_to_the_socket_and_to_the_reply() {
 
     until("metrics have arrived", async || {
         let metrics = collector.metrics();
-        ["switchboard.messages.accepted", "switchboard.pushes.delivered", "gen_ai.client.operation.duration"]
-            .iter()
-            .all(|name| metrics.iter().any(|metric| metric == name))
+        [
+            "switchboard.messages.accepted",
+            "switchboard.pushes.delivered",
+            "switchboard.push.latency",
+            "gen_ai.client.operation.duration",
+        ]
+        .iter()
+        .all(|name| metrics.iter().any(|metric| metric == name))
     })
     .await;
     stack.stop();

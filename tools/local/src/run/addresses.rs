@@ -1,6 +1,6 @@
 //! The addresses of a stack, for programs and for the user.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{collections::BTreeMap, io::Write, path::PathBuf};
 
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ pub(super) struct Addresses {
     pub(super) dynamodb: String,
     pub(super) lambda: String,
     pub(super) sqs: String,
+    pub(super) logs: String,
     pub(super) otlp: String,
     pub(super) page: String,
     /// URLs of the queues, by their logical ids.
@@ -31,6 +32,7 @@ impl Addresses {
             "dynamodb": self.dynamodb,
             "lambda": self.lambda,
             "sqs": self.sqs,
+            "logs": self.logs,
             "queues": self.queues,
             "otlp": self.otlp,
             "page": self.page,
@@ -41,17 +43,26 @@ impl Addresses {
     /// Prints all addresses, and a command that works when pasted.
     pub(super) fn print_addresses(&self, secret: &Secret) -> Result<(), Error> {
         let token = token::sign(secret, "you", token::DEFAULT_TTL, jiff::Timestamp::now())?;
-        let Self { rest, websocket, management, dynamodb, lambda, sqs, otlp, page, .. } = self;
+        let Self { rest, websocket, management, dynamodb, lambda, sqs, logs, otlp, page, .. } = self;
         println!(
             "\nSwitchboard is up. Open the page in two tabs:\n\n  {page}\n\n\
              REST API      {rest}\nWebSocket API {websocket}\n@connections  {management}\n\
-             DynamoDB      {dynamodb}\nLambda        {lambda}\nSQS           {sqs}\nOTLP          {otlp}\n\n\
+             DynamoDB      {dynamodb}\nLambda        {lambda}\nSQS           {sqs}\n\
+             Logs          {logs}\nOTLP          {otlp}\n\n\
              Send a message from here:\n\n  \
              curl -sS {rest}/channels/{FIRST_CHANNEL}/messages -H 'Authorization: Bearer {token}' \
              -H 'Content-Type: application/json' -d '{{\"content\":\"Hello from the terminal\"}}'\n\n\
-             A token for another user: cargo local -- token --user alice\nCtrl-C stops."
+             A token for another user: {} --user alice\nCtrl-C stops.",
+            token_command()
         );
         std::io::stdout().flush()?;
         Ok(())
     }
+}
+
+/// Returns the command that prints tokens, of the program that runs.
+fn token_command() -> &'static str {
+    let program = std::env::args_os().next().map(PathBuf::from);
+    let is_switchboard = program.is_some_and(|program| program.file_stem().is_some_and(|name| name == "switchboard"));
+    if is_switchboard { "switchboard token" } else { "cargo local -- token" }
 }

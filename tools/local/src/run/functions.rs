@@ -28,9 +28,10 @@ pub(super) async fn start_functions(
 ) -> Result<(Lambda, Arc<Queues>), Error> {
     let stack = &opened.stack;
     let names: BTreeSet<String> = stack.functions.iter().map(|function| function.binary.clone()).collect();
-    let binaries = match &options.bin_dir {
-        Some(folder) => binaries::locate(folder, &names)?,
-        None => binaries::build(&workspace(&opened.template), &names).await?,
+    let binaries = match (options.bin_dir.clone().or_else(binaries::installed), &opened.template) {
+        (Some(folder), _) => binaries::locate(&folder, &names)?,
+        (None, Some(template)) => binaries::build(&workspace(template), &names).await?,
+        (None, None) => return Err("there are no functions: name their folder with --bin-dir".into()),
     };
     eprintln!("Starting {} functions and {} tables", stack.functions.len(), stack.tables.len());
     let queues = Arc::new(Queues::open(opened.directory.join("queues"))?);
@@ -51,6 +52,7 @@ fn function_environment(addresses: &Addresses, dynamodb: &str, log_level: &str) 
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
         ("AWS_ENDPOINT_URL_LAMBDA", &addresses.lambda),
+        ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", &addresses.logs),
         // Delay of span exports in milliseconds. Local functions are never frozen, so a delay is possible: a busy
         // function sends fewer requests. 20 ms does not delay a message noticeably.
         ("OTEL_BSP_SCHEDULE_DELAY", "20"),

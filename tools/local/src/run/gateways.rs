@@ -7,6 +7,7 @@ use emulator::{
     doors::{self, Door, Limits as DoorLimits, Origin},
     event_source::{self, Mapping},
     lambda::{self, Invoke, Lambda, Queues},
+    logs::{self, Logs},
     quotas, rest,
     stack::Stack,
     websocket,
@@ -56,6 +57,9 @@ pub(super) fn start_gateways(
     let names = stack.queues.iter().map(|queue| queue.name.clone()).collect();
     let sqs_api = access::signed(lambda::sqs_router(queues, names));
     servers.serve_service(listeners.sqs, Door::programs(), limits, sqs_api);
+    let logs = Logs::open(opened.directory.join("logs"))?;
+    let logs_api = access::signed(logs::router(logs, access.clone(), arn("logs", "log-group:")));
+    servers.serve_service(listeners.logs, Door::programs(), limits, logs_api);
 
     let quotas = &opened.quotas;
     let rest_api =

@@ -6,18 +6,21 @@ use emulator::{
     dynamodb::{self, Engine, Storage},
     quotas::Quotas,
     stack::{Queue, Stack},
-    template::{self, Deployment},
+    template::{self, Deployment, Template},
 };
 
 use super::{ACCOUNT_ID, Error, REGION, addresses::Addresses, settings::function_log_level};
-use crate::{cli::RunOptions, runs, secret::Secret, token};
+use crate::{binaries, cli::RunOptions, runs, secret::Secret, token};
 
 const STAGE: &str = "local";
 
+/// Template of the functions that were installed with the program.
+const TEMPLATE: &str = include_str!("../../../../infra/backend.yaml");
+
 /// The resolved template with its data.
 pub(super) struct Opened {
-    /// Path of the template.
-    pub(super) template: PathBuf,
+    /// Path of the template. `None`: the one of the program.
+    pub(super) template: Option<PathBuf>,
     pub(super) stack: Stack,
     pub(super) engine: Engine,
     /// Directory of the run's data.
@@ -30,7 +33,10 @@ pub(super) struct Opened {
 /// Opens the data, resolves the template with the addresses, adds those of the queues, and creates missing tables.
 pub(super) fn open_storage(options: &RunOptions, addresses: &mut Addresses) -> Result<Opened, Error> {
     let template = template_path(options)?;
-    let described = template::load(&template)?;
+    let described = match &template {
+        Some(path) => template::load(path)?,
+        None => Template::parse(TEMPLATE)?,
+    };
     let storage = if options.in_memory { Storage::InMemory } else { Storage::Directory(options.data_dir.clone()) };
     let quotas = Quotas::new(options.limits());
     let engine_options = dynamodb::Options {
@@ -103,16 +109,21 @@ fn deployment(addresses: &Addresses, secret: &Secret, options: &RunOptions) -> D
     }
 }
 
-/// Returns the given template, or that of the workspace. The workspace is found from Cargo's manifest directory, or
-/// from the current directory upwards.
-fn template_path(options: &RunOptions) -> Result<PathBuf, Error> {
-    if let Some(path) = &options.template {
-        return Ok(path.clone());
+/// Returns the given template, or `None` if functions were installed with the program, or that of the workspace. The
+/// workspace is found from Cargo's manifest directory, or from the current directory upwards.
+fn template_path(options: &RunOptions) -> Result<Option<PathBuf>, Error> {
+    if options.template.is_some() {
+        return Ok(options.template.clone());
+    }
+    if binaries::installed().is_some() {
+        return Ok(None);
     }
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let current = std::env::current_dir().ok();
     let found = [manifest, current].into_iter().flatten().find_map(|start| {
         start.ancestors().map(|folder| folder.join("infra/backend.yaml")).find(|path| path.is_file())
     });
-    found.ok_or_else(|| "there is no infra/backend.yaml here or above; name the template with --template".into())
+    found
+        .map(Some)
+        .ok_or_else(|| "there is no infra/backend.yaml here or above; name the template with --template".into())
 }

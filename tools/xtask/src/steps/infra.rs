@@ -1,6 +1,5 @@
 //! Checks of templates, scripts and workflows.
 
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 
@@ -15,7 +14,7 @@ fn programs(workspace: &Workspace) -> Result<PathBuf> {
     install::python(workspace, "infra-checks", &["-r", "infra/requirements.txt"])
 }
 
-/// Checks the CloudFormation templates, and tests these checks, the deployment script, the twins of its rehearsal and
+/// Checks the CloudFormation templates, and tests these checks, the alarms, the deployment script, the twins of its rehearsal and
 /// the scripts of the images.
 pub(super) fn templates(workspace: &Workspace) -> Result {
     let programs = programs(workspace)?;
@@ -27,6 +26,7 @@ pub(super) fn templates(workspace: &Workspace) -> Result {
     workspace.run(cmd!(shell, "{checkov} --directory infra {options...}"))?;
     workspace.run(cmd!(shell, "{python} infra/check.py"))?;
     workspace.run(cmd!(shell, "{python} infra/test_check.py"))?;
+    workspace.run(cmd!(shell, "{python} infra/test_alarms.py"))?;
     workspace.run(cmd!(shell, "{python} infra/test_rehearsal.py"))?;
     install::apt(workspace, "jq")?;
     workspace.run(cmd!(shell, "{python} infra/test_deploy.py"))?;
@@ -41,8 +41,7 @@ pub(super) fn rehearsal(workspace: &Workspace) -> Result {
     let cli = install::python(workspace, "aws-cli", &["-r", "infra/rehearsal/aws-cli.txt"])?;
     install::apt(workspace, "jq")?;
     let python = emulator.join("python");
-    let others = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths([emulator, cli].into_iter().chain(env::split_paths(&others)))?;
+    let path = install::path([emulator, cli])?;
     let logs = workspace.file("target/rehearsal-logs");
     let rehearse = cmd!(workspace.shell, "{python} infra/rehearse.py --binaries {binaries} --keep {logs}");
     workspace.run(rehearse.env("PATH", path))

@@ -4,15 +4,18 @@
 
 mod clients;
 mod contracts;
+mod examples;
 mod infra;
 mod measure;
 mod package_rust;
 mod packages;
+mod site;
 mod source;
 mod stack;
 mod tests;
 
 use crate::Result;
+use crate::release;
 use crate::totals;
 use crate::workspace::Workspace;
 
@@ -31,10 +34,11 @@ pub(crate) struct Step {
 pub(crate) const STEPS: &[Step] = &[
     step("fmt", "formatting of all Rust workspaces", source::fmt),
     step("lint", "clippy without warnings", source::lint),
-    step("docs", "links, headings and the words of pages and comments", source::docs),
+    step("docs", "links, headings, the words of pages and comments, marks of snippets", source::docs),
     step("imports", "import circles, forbidden dependencies, and clients outside `clients/`", source::imports),
     step("infra", "CloudFormation templates and the deployment script", infra::templates),
     step("workflows", "GitHub workflows: syntax and security", infra::workflows),
+    step("release", "one version in all packages, and changelogs that describe it", release::check),
     step("documents", "OpenAPI and AsyncAPI: validity and compatibility", contracts::documents),
     step("test", "all tests of the workspace", tests::workspace),
     step("bedrock", "the event stream of Bedrock, replayed", tests::bedrock),
@@ -51,6 +55,8 @@ pub(crate) const STEPS: &[Step] = &[
     step("rehearsal", "deployments on an emulator of AWS that enforces IAM", infra::rehearsal),
     step("clients", "types and tests of the JavaScript client; conformance of both", clients::packages),
     step("packages", "the JavaScript client as other projects get it, against a local run", packages::javascript),
+    step("examples", "the examples, each with a local run and a real client", examples::test),
+    step("site", "the site: built, its links checked, its snippets run", site::site),
     step("ids", "smoke test of the local run, also out of phase; ids in HTTP clients", stack::ids),
     step("browser", "the page in headless Chromium", stack::browser),
     step(totals::STEP, "number of tests that passed and failed; needs the logs of the steps with tests", totals::print),

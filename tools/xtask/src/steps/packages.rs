@@ -1,19 +1,14 @@
 //! Checks of the JavaScript client as other projects get it.
 
-use std::net::{Ipv4Addr, TcpListener};
-
 use xshell::cmd;
 
 use crate::Result;
 use crate::install;
-use crate::local_run::LocalRun;
+use crate::local_run::{self, LocalRun};
 use crate::workspace::Workspace;
 
-/// Examples that use the package from its folder.
-const EXAMPLES: [&str; 2] = ["examples/agent-chat", "examples/react"];
-
 /// Checks the report of sizes, the reference, and the packed archive, whose first steps run against a local run in Node and
-/// in Chromium. Builds the examples.
+/// in Chromium.
 pub(super) fn javascript(workspace: &Workspace) -> Result {
     let shell = &workspace.shell;
     let chromium = install::apt(workspace, "chromium")?;
@@ -21,7 +16,7 @@ pub(super) fn javascript(workspace: &Workspace) -> Result {
     install::node(workspace, "clients/web/test")?;
     workspace.run(cmd!(shell, "npm --prefix clients/js run size -- --check ../../docs/reports/client-size.md"))?;
     workspace.run(cmd!(shell, "npm --prefix clients/js run reference -- --check"))?;
-    let origin = format!("http://127.0.0.1:{}", free_port()?);
+    let origin = format!("http://127.0.0.1:{}", local_run::free_port()?);
     let local = LocalRun::start(workspace, &["--allow-origin", &origin])?;
     let checks = cmd!(shell, "npm --prefix clients/js run package -- --local")
         .env("SWITCHBOARD_REST", local.address("rest")?)
@@ -29,15 +24,5 @@ pub(super) fn javascript(workspace: &Workspace) -> Result {
         .env("SWITCHBOARD_TOKEN", local.tokens(&["alice".into()])?)
         .env("SWITCHBOARD_ORIGIN", &origin)
         .env("CHROMIUM_PATH", &chromium);
-    workspace.run(checks)?;
-    for example in EXAMPLES {
-        install::node(workspace, example)?;
-        workspace.run(cmd!(shell, "npm --prefix {example} run build"))?;
-    }
-    Ok(())
-}
-
-/// Returns a port that no program listens on. The local run must know the page's origin before the page is served.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    workspace.run(checks)
 }

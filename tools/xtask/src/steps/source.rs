@@ -24,10 +24,11 @@ pub(super) fn lint(workspace: &Workspace) -> Result {
     Ok(())
 }
 
-/// Checks links and words.
+/// Checks links, words, and the marks of snippets.
 pub(super) fn docs(workspace: &Workspace) -> Result {
     workspace.run(cmd!(workspace.shell, "python3 tools/checks/links.py"))?;
-    workspace.run(cmd!(workspace.shell, "python3 tools/checks/words.py"))
+    workspace.run(cmd!(workspace.shell, "python3 tools/checks/words.py"))?;
+    workspace.run(cmd!(workspace.shell, "python3 testing/site/run.py --marks"))
 }
 
 /// Checks the imports of all crates, and that no other client of the API exists than those of `clients/`.

@@ -14,7 +14,7 @@ use chat::{
 use super::DynamoChannels;
 use crate::dynamodb::{
     authority::Place,
-    instructions::{BESIDE, bare, is_beside},
+    instructions::{self, BESIDE, bare, is_beside},
     item::{Item, attribute, n, s},
     pending_items,
     transaction::{OPERATION, Part, Ran, Refused, Transaction, Write},
@@ -112,10 +112,23 @@ impl DynamoChannels {
     }
 
     pub(super) fn put_listed(&self, channel: &ChannelKey, member: &Member, read_seq: Seq) -> Write {
+        Write::put(&self.table, self.listed_item(channel, member, read_seq))
+    }
+
+    /// Returns the item of a membership in its user's list.
+    pub(super) fn listed_item(&self, channel: &ChannelKey, member: &Member, read_seq: Seq) -> Item {
         let mut item = self.keys.listed(&member.user_id, channel);
         item.insert("joined_at".to_owned(), s(member.joined_at.to_string()));
         item.insert("read_seq".to_owned(), n(read_seq));
-        Write::put(&self.table, item)
+        item
+    }
+
+    /// Returns the `meta` item of a channel. Instructions of its agent are an item beside it.
+    pub(super) fn meta_item(&self, channel: &Channel) -> Result<Item, StoreError> {
+        let mut item = instructions::meta_of(channel)?;
+        item.extend(self.keys.meta(&channel.channel_id));
+        item.insert("incarnation".to_owned(), attribute(OPERATION, channel.incarnation)?);
+        Ok(item)
     }
 
     /// Creates a membership, as [`Part::Member`], and removes the gate that refuses the user's subscriptions.
@@ -127,7 +140,7 @@ impl DynamoChannels {
         read_seq: Seq,
     ) -> Result<(), StoreError> {
         let key = channel.key();
-        transaction.add(Part::Member, self.put_new(self.place().member_item(channel, member)?).showing_old())?;
+        transaction.add(Part::Member, self.put_new(self.place().member_item(&key, member)?).showing_old())?;
         transaction.add(Part::Other, self.put_listed(&key, member, read_seq))?;
         transaction.add(Part::Other, self.gates()?.unblock(&key, &member.user_id))?;
         self.put_chosen(transaction, &key, member)

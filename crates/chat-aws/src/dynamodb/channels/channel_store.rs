@@ -45,13 +45,10 @@ impl ChannelStore for DynamoChannels {
         most: usize,
     ) -> Result<ChannelCreated, StoreError> {
         let key = channel.key();
-        let mut meta = instructions::meta_of(channel)?;
-        meta.extend(self.keys.meta(&channel.channel_id));
-        meta.insert("incarnation".to_owned(), attribute(OPERATION, channel.incarnation)?);
         let mut transaction = Transaction::default();
-        transaction.add(Part::Channel, self.put_new(meta))?;
-        transaction.add(Part::Other, Write::put(&self.table, self.place().new_access(channel)?))?;
-        transaction.add(Part::Other, Write::put(&self.table, self.place().member_item(channel, owner)?))?;
+        transaction.add(Part::Channel, self.put_new(self.meta_item(channel)?))?;
+        transaction.add(Part::Other, Write::put(&self.table, self.place().new_access(channel, 1)?))?;
+        transaction.add(Part::Other, Write::put(&self.table, self.place().member_item(&key, owner)?))?;
         transaction.add(Part::Other, self.put_listed(&key, owner, Seq::ZERO))?;
         instructions::change(&mut transaction, &self.table, &self.keys, None, channel)?;
         self.put_chosen(&mut transaction, &key, owner)?;

@@ -6,6 +6,7 @@
 //! | `channel_store.rs` | the port of that name |
 //! | `queries.rs` | reads of the table |
 //! | `changes.rs` | the parts of its transactions |
+//! | `transfer.rs` | exports and imports |
 //!
 //! Every change checks its authority by conditions in the same transaction: see [`crate::dynamodb::authority`].
 //!
@@ -15,6 +16,7 @@
 mod changes;
 mod channel_store;
 mod queries;
+mod transfer;
 
 use aws_sdk_dynamodb::Client;
 use chat::model::{error::StoreError, id::TenantId};

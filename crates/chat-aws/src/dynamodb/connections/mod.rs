@@ -16,7 +16,7 @@ pub(crate) mod connection_items;
 mod connection_store;
 mod expiry_store;
 mod places;
-mod presence_store;
+pub(crate) mod presence_store;
 mod subscriptions;
 mod ticket_store;
 
@@ -138,7 +138,7 @@ impl DynamoConnections {
 }
 
 /// Runs an update. Returns `None` if its condition did not hold.
-async fn updated(update: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>, StoreError> {
+pub(crate) async fn updated(update: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>, StoreError> {
     match update.send().await {
         Ok(updated) => Ok(Some(updated)),
         Err(SdkError::ServiceError(context))

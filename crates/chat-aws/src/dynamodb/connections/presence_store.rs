@@ -40,7 +40,10 @@ const PRESENCE_KEPT: Duration = Duration::from_hours(24);
 const READ_AT_ONCE: usize = 100;
 
 /// Attribute that changes with each write of an item.
-const MARK: &str = "mark";
+pub(crate) const MARK: &str = "mark";
+
+/// Attribute with the subscriptions that listen to presence.
+pub(crate) const LISTENERS: &str = "listeners";
 
 /// Listener, with short names: a channel has hundreds in one item.
 #[derive(Serialize, Deserialize)]
@@ -96,7 +99,7 @@ impl PresenceStore for DynamoConnections {
         let listeners: Vec<Listener> = listeners.iter().map(Listener::from).collect();
         let mut item = self.keys.listeners(channel);
         item.extend(written(mark, now));
-        item.insert("listeners".to_owned(), attribute("PutItem", listeners)?);
+        item.insert(LISTENERS.to_owned(), attribute("PutItem", listeners)?);
         // A repeated call finds its own mark.
         let put = self
             .client
@@ -150,6 +153,26 @@ impl PresenceStore for DynamoConnections {
             .expression_attribute_values(":mark", s(mark.to_string()));
         Ok(deleted(delete).await?.is_some())
     }
+}
+
+/// Returns whether a user is among the listeners in an item.
+pub(crate) fn listens(operation: &'static str, item: &Item, user: &UserId) -> Result<bool, StoreError> {
+    let stored: ListenersItem = read(operation, item.clone())?;
+    Ok(stored.listeners.iter().any(|one| one.user_id == *user))
+}
+
+/// Returns the listeners in an item, with `alias` in the place of a user.
+pub(crate) fn renamed(
+    operation: &'static str,
+    item: Item,
+    user: &UserId,
+    alias: &UserId,
+) -> Result<AttributeValue, StoreError> {
+    let mut stored: ListenersItem = read(operation, item)?;
+    for one in stored.listeners.iter_mut().filter(|one| one.user_id == *user) {
+        one.user_id = alias.clone();
+    }
+    attribute(operation, stored.listeners)
 }
 
 /// Returns the attributes of each write.

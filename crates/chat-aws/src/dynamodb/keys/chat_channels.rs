@@ -31,6 +31,9 @@ const PUBLIC: &str = "public#";
 const PENDING: &str = "pending#";
 const ROOT: &str = "root#";
 const CHANGES: &str = "changes#";
+const REQUESTED: &str = "idem#";
+const CREATED: &str = "created#";
+const DRAFT: &str = "draft#";
 
 /// Maximum length of a sort key, in bytes ("Constraints in Amazon DynamoDB").
 const SORT_KEY_BYTES: usize = 1_024;
@@ -106,12 +109,12 @@ impl Keys {
     }
 
     pub(crate) fn creation(&self, channel: &ChannelKey, user: &UserId, key: &IdempotencyKey) -> Item {
-        in_channels(self.name(channel), format!("created#{user}#{key}"))
+        in_channels(self.name(channel), format!("{CREATED}{user}#{key}"))
     }
 
     pub(crate) fn record(&self, channel: &ChannelKey, key: &RecordKey) -> Item {
         let sk = match key {
-            RecordKey::Request { sender_id, key } => format!("idem#{sender_id}#{key}"),
+            RecordKey::Request { sender_id, key } => format!("{REQUESTED}{sender_id}#{key}"),
             RecordKey::Reply { seq } => format!("answered#{}", digits(*seq)),
         };
         in_channels(self.name(channel), sk)
@@ -222,7 +225,7 @@ fn digits(number: impl Display) -> String {
 }
 
 fn draft_prefix(question: &MessageKey, draft: MessageId) -> String {
-    format!("draft#{}#{draft}#", digits(question.seq))
+    format!("{DRAFT}{}#{draft}#", digits(question.seq))
 }
 
 fn thread(root: Seq) -> String {
@@ -252,6 +255,18 @@ pub(crate) fn pendings() -> &'static str {
 /// Reads the user in the sort key of a member.
 pub(crate) fn member_of(sk: &str) -> Option<UserId> {
     sk.strip_prefix(MEMBER)?.parse().ok()
+}
+
+/// Returns whether a sort key is of the record of a request of `user`.
+pub(crate) fn is_record_of(sk: &str, user: &UserId) -> bool {
+    let rest = sk.strip_prefix(REQUESTED).or_else(|| sk.strip_prefix(CREATED));
+    // An id holds no `#`.
+    rest.and_then(|rest| rest.split('#').next()) == Some(user.as_str())
+}
+
+/// Reads the `seq` of the question in the sort key of a piece of a draft.
+pub(crate) fn draft_question(sk: &str) -> Option<Seq> {
+    sk.strip_prefix(DRAFT)?.split('#').next()?.parse().ok().map(Seq::new)
 }
 
 /// Reads the channel in the sort key of a membership in its user's list.

@@ -221,6 +221,11 @@ pub(crate) fn of_connection(pk: &str) -> Option<ConnectionId> {
 /// subscription.
 pub(crate) fn subscribed(pk: &str, sk: &str) -> Option<(Option<TenantId>, ChannelKey)> {
     connection_of(sk).ok()?;
+    channel_key(channel_of_part(pk)?).ok()
+}
+
+/// Returns the text of the channel's key in the partition of a part of its subscriptions.
+pub(super) fn channel_of_part(pk: &str) -> Option<&str> {
     let name = pk.strip_prefix(SUBSCRIPTIONS)?;
-    channel_key(name.split_once(PART_SEPARATOR).map_or(name, |(name, _)| name)).ok()
+    Some(name.split_once(PART_SEPARATOR).map_or(name, |(name, _)| name))
 }

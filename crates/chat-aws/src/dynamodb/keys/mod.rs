@@ -59,6 +59,7 @@
 
 mod chat_channels;
 mod chat_connections;
+mod of_user;
 mod sort_range;
 #[cfg(test)]
 mod tests;
@@ -66,7 +67,7 @@ mod tests;
 use std::fmt::Display;
 
 use chat::model::{
-    id::{TenantId, UserId},
+    id::{ChannelId, TenantId, UserId},
     incarnation::{ChannelKey, KeyError},
     seq::Seq,
 };
@@ -81,13 +82,14 @@ pub(crate) use chat_connections::{
     AudienceSort, Place, PresenceSort, connection, connection_of, divided_channels, end, ends, ends_cursor,
     first_subscription, of_connection, subscribed, ticket,
 };
+pub(crate) use of_user::OfUser;
 pub(crate) use sort_range::SortRange;
 
 const TENANT_SEPARATOR: char = '~';
 const INCARNATION_SEPARATOR: char = '@';
 
 /// Sort key of the only or main item of a partition.
-const META: &str = "meta";
+pub(crate) const META: &str = "meta";
 const USER: &str = "user#";
 
 /// Builds the keys of one tenant's items.
@@ -135,9 +137,19 @@ impl Keys {
 
 /// Reads the tenant and the channel key in a text that [`Keys::channel`] wrote.
 pub(crate) fn channel_key(text: &str) -> Result<(Option<TenantId>, ChannelKey), KeyError> {
-    let (tenant, key) = match text.split_once(TENANT_SEPARATOR) {
-        Some((tenant, key)) => (Some(tenant.parse().map_err(|_| KeyError)?), key),
-        None => (None, text),
-    };
+    let (tenant, key) = split_tenant(text)?;
     Ok((tenant, key.parse()?))
+}
+
+/// Reads the tenant and the id in the partition key of a channel's `meta` item.
+pub(crate) fn channel_id(text: &str) -> Result<(Option<TenantId>, ChannelId), KeyError> {
+    let (tenant, id) = split_tenant(text)?;
+    Ok((tenant, id.parse().map_err(|_| KeyError)?))
+}
+
+fn split_tenant(text: &str) -> Result<(Option<TenantId>, &str), KeyError> {
+    Ok(match text.split_once(TENANT_SEPARATOR) {
+        Some((tenant, rest)) => (Some(tenant.parse().map_err(|_| KeyError)?), rest),
+        None => (None, text),
+    })
 }

@@ -136,3 +136,62 @@ fn the_pieces_of_a_draft_sort_by_their_positions_and_are_of_this_draft_only() {
     assert!(!is_in(&keys.draft_piece(&next, one, 0)), "another question");
     assert!(!is_in(&keys.reply_lease(&question)));
 }
+
+#[test]
+fn the_items_of_a_user_are_recognized_by_their_keys_and_those_of_others_are_not() {
+    let (acme, other): (TenantId, TenantId) = ("acme".parse().unwrap(), "globex".parse().unwrap());
+    let [alice, bob]: [UserId; 2] = ["alice", "bob"].map(|id| id.parse().unwrap());
+    let id: ConnectionId = "L0SM9cOFvHcCIhw=".parse().unwrap();
+    let question = MessageKey { channel: key(), seq: Seq::new(7) };
+    let draft = MessageId::generate(Seed { now: Timestamp::from_secs(1), random: 1 });
+    let request = RecordKey::Request { sender_id: alice.clone(), key: "k#1".parse().unwrap() };
+    for tenant in [None, Some(&acme)] {
+        let keys = Keys::for_tenant(tenant);
+        let strangers = [Some(&other), if tenant.is_some() { None } else { Some(&acme) }].map(Keys::for_tenant);
+        let found = |keys: &Keys, user: &UserId, item: &Item| match item.get("pk") {
+            Some(pk) => keys.connections_item(user, pk.as_s().unwrap(), sort(item)),
+            None => keys.channels_item(user, item["channel_id"].as_s().unwrap(), sort(item)),
+        };
+        for (item, expected) in [
+            (keys.member(&key(), &alice), OfUser::Member(key())),
+            (keys.listed(&alice, &key()), OfUser::Listed(key())),
+            (keys.chosen(&alice, &key(), Timestamp::from_secs(1)), OfUser::Listed(key())),
+            (keys.invitation(&key(), &alice), OfUser::Invited(key())),
+            (keys.listed_invitation(&alice, &key()), OfUser::ListedInvitation(key())),
+            (keys.created(&alice), OfUser::Created),
+            (keys.record(&key(), &request), OfUser::Own("idempotency record")),
+            (keys.creation(&key(), &alice, &"k".parse().unwrap()), OfUser::Own("idempotency record")),
+            (keys.tokens(&alice, Timestamp::from_secs(1)), OfUser::Own("tokens used")),
+            (keys.user_connection(&alice, &id), OfUser::UserConnection(id.clone())),
+            (keys.blocked(&key(), &alice), OfUser::Blocked),
+            (keys.presence(&key(), &alice), OfUser::Own("presence")),
+        ] {
+            assert_eq!(found(&keys, &alice, &item), Some(expected), "{item:?}");
+            assert_eq!(found(&keys, &bob, &item), None, "{item:?}");
+            assert!(strangers.iter().all(|keys| found(keys, &alice, &item).is_none()), "{item:?}");
+            let partition = item.get("pk").unwrap_or_else(|| &item["channel_id"]).as_s().unwrap();
+            assert!(keys.is_own(partition) && strangers.iter().all(|keys| !keys.is_own(partition)), "{partition}");
+        }
+        // These have no user in their keys.
+        let piece = keys.draft_piece(&question, draft, 9);
+        assert_eq!(found(&keys, &alice, &piece), Some(OfUser::DraftPiece(key(), Seq::new(7))));
+        for part in [0, 1, 63] {
+            let subscription = keys.subscription(&Place { channel: key(), part }, &id);
+            assert_eq!(found(&keys, &alice, &subscription), Some(OfUser::Told("subscription")));
+            assert!(strangers.iter().all(|keys| found(keys, &alice, &subscription).is_none()), "{subscription:?}");
+        }
+        assert_eq!(found(&keys, &alice, &keys.listeners(&key())), Some(OfUser::Listeners));
+        for item in [
+            keys.meta(&key().channel_id),
+            keys.access(&key()),
+            keys.instructions(&key()),
+            keys.reply_lease(&question),
+            keys.gate(&key()),
+            keys.parts(&key()),
+            keys.divided_channel(&key()),
+        ] {
+            assert_eq!(found(&keys, &alice, &item), None, "{item:?}");
+        }
+        assert_eq!(found(&keys, &alice, &connection(&id)), Some(OfUser::Connection(id.clone())));
+    }
+}

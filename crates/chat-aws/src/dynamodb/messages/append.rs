@@ -1,10 +1,7 @@
 //! The transaction of an append: the channel head, the message, and the items that come with it.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::types::AttributeValue;
 use chat::{
-    model::{error::StoreError, id::UserId, seq::Seq, trace::TraceContext},
+    model::{error::StoreError, id::UserId, seq::Seq},
     ports::{
         message_store::{Append, AppendResult, IdempotencyRecord, Token},
         rate_limiter::LimitedAction,
@@ -14,7 +11,7 @@ use telemetry::metrics;
 
 use super::{DynamoMessages, THERE, reads::is_live};
 use crate::dynamodb::{
-    item::{ABSENT_OR_EXPIRED, Item, attribute, n, read, s, text, write},
+    item::{ABSENT_OR_EXPIRED, attribute, n, read, s, text, write},
     rate_limits::{full_at, kept_until},
     record_item::RecordItem,
     transaction::{OPERATION, Part, Ran, Refused, Transaction, Write},
@@ -65,22 +62,7 @@ impl DynamoMessages {
     }
 
     fn put_message(&self, append: &Append<'_>) -> Result<Write, StoreError> {
-        let stored = append.message;
-        let mut item: Item = write(OPERATION, &stored.message)?;
-        item.extend(self.keys.message(&append.head.key(), stored.message.seq));
-        // An update can add a reaction only below an existing map.
-        item.insert("reactions".to_owned(), AttributeValue::M(HashMap::new()));
-        // Nor can it count a reply elsewhere. Only messages outside of threads have replies.
-        if stored.message.thread_seq.is_none() {
-            item.insert("thread".to_owned(), AttributeValue::M(HashMap::new()));
-        }
-        if let Some(TraceContext { traceparent, tracestate }) = &stored.trace {
-            item.insert("traceparent".to_owned(), s(traceparent));
-            item.extend(tracestate.as_ref().map(|tracestate| ("tracestate".to_owned(), s(tracestate))));
-        }
-        if let Some(expires_at) = stored.expires_at {
-            item.insert("expires_at".to_owned(), n(expires_at.as_secs()));
-        }
+        let mut item = self.message_item(&append.head.key(), append.message)?;
         // The filter of the agent's event source mapping excludes these messages.
         if !append.for_agent {
             item.insert("no_agent".to_owned(), s("1"));

@@ -5,19 +5,23 @@
 //! | `mod.rs` | the store, and the port `MessageStore` |
 //! | `append.rs` | the transaction of an append |
 //! | `changes.rs` | edits, deletions and reactions |
+//! | `items.rs` | the item of a message |
 //! | `numbers.rs` | the numbers of changes, and the reads by them |
 //! | `page.rs` | pages of a query, read from its JSON |
 //! | `previews.rs` | parts of messages for lists of channels |
 //! | `reads.rs` | reads of items and of a range |
 //! | `threads.rs` | the items of threads, and the reads by them |
+//! | `transfer.rs` | exports and imports |
 
 mod append;
 mod changes;
+mod items;
 mod numbers;
 mod page;
 mod previews;
 mod reads;
 mod threads;
+mod transfer;
 
 use aws_sdk_dynamodb::Client;
 use chat::{

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use chat::{
     model::{
         channel::ChannelHead, error::StoreError, id::ChannelId, incarnation::ChannelKey, message::Message, rev::Rev,
-        seq::Seq, time::Timestamp,
+        seq::Seq, time::Timestamp, trace::TraceContext,
     },
     ports::message_store::{Excerpt, Range, SELECTION_READS},
 };
@@ -13,7 +13,7 @@ use super::{DynamoMessages, page};
 use crate::{
     dynamodb::{
         instructions::read_channel,
-        item::{Item, n, number, read, s},
+        item::{Item, n, number, read, s, text},
         last_change,
     },
     sdk::sdk_error,
@@ -26,6 +26,13 @@ impl DynamoMessages {
     pub(super) async fn get(&self, table: &str, key: Item) -> Result<Option<Item>, StoreError> {
         let get = self.client.get_item().table_name(table).set_key(Some(key)).consistent_read(true);
         Ok(get.send().await.map_err(|error| sdk_error("GetItem", error))?.item)
+    }
+
+    /// Returns the trace context of the request that sent a message or last changed it.
+    pub async fn trace_of(&self, channel: &ChannelKey, seq: Seq) -> Result<Option<TraceContext>, StoreError> {
+        let Some(item) = self.get(&self.events, self.keys.message(channel, seq)).await? else { return Ok(None) };
+        let part = |name| text(&item, name).map(str::to_owned);
+        Ok(part("traceparent").map(|traceparent| TraceContext { traceparent, tracestate: part("tracestate") }))
     }
 
     pub(super) fn read_message(&self, operation: &'static str, item: Item) -> Result<Message, StoreError> {

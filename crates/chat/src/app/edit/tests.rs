@@ -4,14 +4,17 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    app::send::{SendCache, SendMessage, send},
+    app::{
+        audit::testing::Audit,
+        send::{SendCache, SendMessage, send},
+    },
     memory::Call,
     model::{
         agent_data::{AgentData, ReplyStatus},
         channel::Visibility,
         id::UserId,
         limits::METADATA_BYTES,
-        reaction::Toggle,
+        reaction::{Reactions, Toggle},
         seq::Seq,
     },
     testing::{Before, TestClock, TestStore, channel_messages, key},
@@ -333,4 +336,26 @@ async fn an_edit_obeys_the_rules_of_a_message_and_an_archived_channel_takes_none
     store.archive("c");
     let late = of(&store, &clock).edit(&by("alice", 1), None, &to("late")).await;
     assert!(matches!(late, Err(ChatError::ChannelArchived)));
+}
+
+#[tokio::test]
+async fn the_audit_log_has_changes_of_others_messages_only() {
+    let (store, clock) = world().await;
+    let messages = of(&store, &clock);
+    let audit = Audit::default();
+    let _recording = audit.begin();
+    messages.edit(&by("alice", 1), None, &to("mine")).await.unwrap();
+    messages.edit(&by("mod", 1), None, &to("mine")).await.unwrap();
+    assert_eq!(audit.take(), [], "an author, and an edit that changes nothing");
+    messages.edit(&by("mod", 1), None, &to("moderated")).await.unwrap();
+    messages.edit(&by("bob", 1), None, &to("x")).await.unwrap_err();
+    for _ in ["once", "again"] {
+        messages.delete(&by("olga", 1), None).await.unwrap();
+    }
+    let (seq, sender_id): (_, UserId) = (Seq::FIRST, "alice".parse().unwrap());
+    let expected = [
+        ("mod".to_owned(), AuditAction::MessageEdited { seq, sender_id: sender_id.clone() }),
+        ("olga".to_owned(), AuditAction::MessageDeleted { seq, sender_id }),
+    ];
+    assert_eq!(audit.take(), expected);
 }

@@ -7,6 +7,7 @@
 mod events;
 mod instructions;
 mod invited;
+mod recorded;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

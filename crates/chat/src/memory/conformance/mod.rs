@@ -30,16 +30,18 @@ mod rate_limiter;
 mod reply_leases;
 mod threads;
 mod ticket_store;
+mod transfer;
+mod user_items;
 
 use futures::future::BoxFuture;
 
 use crate::{
     model::time::Timestamp,
     ports::{
-        channel_store::ChannelStore, connection_store::ConnectionStore, deleted_channels::DeletedChannels,
-        expiry_store::ExpiryStore, invitation_store::InvitationStore, message_store::MessageStore,
-        pending_ends::PendingEnds, presence_store::PresenceStore, rate_limiter::RateLimiter, reply_leases::ReplyLeases,
-        ticket_store::TicketStore,
+        channel_store::ChannelStore, channel_transfer::ChannelTransfer, connection_store::ConnectionStore,
+        deleted_channels::DeletedChannels, expiry_store::ExpiryStore, invitation_store::InvitationStore,
+        message_store::MessageStore, pending_ends::PendingEnds, presence_store::PresenceStore,
+        rate_limiter::RateLimiter, reply_leases::ReplyLeases, ticket_store::TicketStore, user_items::UserItems,
     },
 };
 use bench::{Bench, Outcome, Stop};
@@ -141,4 +143,47 @@ where
         outcome.await.map_err(|Stop(what)| Violation { law, what })?;
     }
     Ok(())
+}
+
+/// Runs the law of exports and imports at the time `now`. `transfer` shares its state with the ports.
+///
+/// # Errors
+/// The finding, if the law does not hold.
+pub async fn check_transfer<Channels, Messages, Connections, Removal, Transfer>(
+    ports: &Ports<'_, Channels, Messages, Connections, Removal>,
+    transfer: &Transfer,
+    now: Timestamp,
+) -> Result<(), Violation>
+where
+    Channels: ChannelPorts,
+    Messages: MessageStore,
+    Connections: ConnectionPorts,
+    Removal: DeletedChannels,
+    Transfer: ChannelTransfer,
+{
+    let outcome = Bench::new(ports, now).transfer(transfer).await;
+    outcome.map_err(|Stop(what)| Violation {
+        law: "an imported channel is as the exported one, and goes on like it",
+        what,
+    })
+}
+
+/// Runs the laws of the scan for a user's data, at the time `now`.
+///
+/// # Errors
+/// The first law that does not hold.
+pub async fn check_user_items<Channels, Messages, Connections, Removal>(
+    ports: &Ports<'_, Channels, Messages, Connections, Removal>,
+    items: &impl UserItems,
+    now: Timestamp,
+) -> Result<(), Violation>
+where
+    Channels: ChannelPorts,
+    Messages: MessageStore,
+    Connections: ConnectionPorts,
+    Removal: DeletedChannels,
+{
+    let bench = Bench::new(ports, now);
+    let law = "a scan finds the data of one user, each once, until it is erased";
+    bench.user_items(items).await.map_err(|Stop(what)| Violation { law, what })
 }

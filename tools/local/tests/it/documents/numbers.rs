@@ -15,10 +15,14 @@ const GATEWAY: &str = "crates/chat/src/ports/socket_gateway.rs";
 const KEYS: &str = "crates/auth/src/jwks.rs";
 const DOORS: &str = "emulator/src/doors/mod.rs";
 const EXPORT: &str = "crates/telemetry/src/export.rs";
+const TEMPLATE: &str = "infra/backend.yaml";
 
 const AGENT: &str = "docs/reference/agent.md";
 const API: &str = "docs/reference/api.md";
 const AUTHORIZATION: &str = "docs/reference/authorization.md";
+const CHANNELS: &str = "docs/concepts/channels.md";
+const DELIVERY: &str = "docs/concepts/delivery.md";
+const NUMBERS_OF_CHANNELS: &str = "docs/concepts/numbers.md";
 const LOCAL: &str = "docs/guides/local.md";
 const SECURITY: &str = "docs/security-model.md";
 const TELEMETRY: &str = "docs/reference/telemetry.md";
@@ -50,6 +54,17 @@ const NUMBERS: &[Number] = &[
     (AUTHORIZATION, "bytes, a key set", (KEYS, "SET_BYTES"), ""),
     (AUTHORIZATION, "channels of a socket | fixed:", (LIMITS, "CHANNELS_PER_CONNECTION"), ""),
     (AUTHORIZATION, "A user has at most", (LIMITS, "INVITATIONS_PER_USER"), "open invitations"),
+    (CHANNELS, "One socket receives at most", (LIMITS, "CHANNELS_PER_CONNECTION"), "channels"),
+    (DELIVERY, "shards of up to", ("crates/chat/src/ports/fan_out.rs", "SHARD_CONNECTIONS"), "which other invocations"),
+    (NUMBERS_OF_CHANNELS, "Records are stored for", (LIMITS, "CHANGE_DURATION"), "by default"),
+    (NUMBERS_OF_CHANNELS, "names one attempt to send. For", (LIMITS, "IDEMPOTENCY_DURATION"), "the same request"),
+    ("docs/concepts/recovery.md", "or after", (GATEWAY, "CONNECTION_DURATION"), "at the latest"),
+    (
+        "tools/site/pictures.py",
+        "pushes shards of",
+        ("crates/chat/src/ports/fan_out.rs", "SHARD_CONNECTIONS"),
+        "sockets",
+    ),
     ("docs/guides/operate.md", "The functions find it by its `kid` within", (KEYS, "interval"), ""),
     (LOCAL, "from its first byte |", (DOORS, "head"), "|"),
     (LOCAL, "between two pieces of a body |", (DOORS, "body_pause"), "| 15 min"),
@@ -92,6 +107,19 @@ const SENTENCES: &[(&str, &str, &str, &str)] = &[
         "testing/simulator/tests/schedules.rs",
         r#"variable("SIMULATOR_SCHEDULES").unwrap_or(10_000)"#,
     ),
+    (
+        DELIVERY,
+        "up to 200 sockets itself (`FanoutThreshold`)",
+        TEMPLATE,
+        "FanoutThreshold: {Type: Number, Default: 200,",
+    ),
+    (
+        "tools/site/pictures.py",
+        "pushes to up to 200 sockets",
+        TEMPLATE,
+        "FanoutThreshold: {Type: Number, Default: 200,",
+    ),
+    (DELIVERY, "attempted five times within an hour", TEMPLATE, "MaximumRetryAttempts: 5"),
     (LOCAL, "`--data-dir .local`", "tools/local/src/cli.rs", "default_value = DATA_DIR"),
     (LOCAL, "--rest-port 3000", "tools/local/src/cli.rs", "default_value_t = 3000"),
     (LOCAL, "--websocket-port 3001", "tools/local/src/cli.rs", "default_value_t = 3001"),

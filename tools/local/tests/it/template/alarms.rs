@@ -10,15 +10,22 @@ use super::{backend, backend_stack, deployment, repository};
 /// Metrics of AWS with their dimensions: "Types of metrics for Lambda functions", "Available CloudWatch metrics for
 /// Amazon SQS", "Amazon API Gateway dimensions and metrics".
 const DOCUMENTED: [(&str, &[&str], &[&str]); 3] = [
-    ("AWS/Lambda", &["FunctionName"], &["Errors", "Throttles", "Duration", "ConcurrentExecutions", "IteratorAge"]),
+    (
+        "AWS/Lambda",
+        &["FunctionName"],
+        &["Errors", "Throttles", "Duration", "ConcurrentExecutions", "IteratorAge", "DestinationDeliveryFailures"],
+    ),
     ("AWS/SQS", &["QueueName"], &["ApproximateNumberOfMessagesVisible"]),
     ("AWS/ApiGateway", &["ApiName", "Stage"], &["Count", "4XXError", "5XXError", "Latency"]),
 ];
 
 /// Headings of the run book.
-const ANCHORS: [&str; 7] = [
+const ANCHORS: [&str; 10] = [
     "iterator-age",
     "queue-not-empty",
+    "lost-records",
+    "sending-burn",
+    "push-burn",
     "function-errors",
     "throttles",
     "slow-sending",
@@ -34,11 +41,20 @@ struct Metric {
     dimensions: BTreeMap<String, String>,
 }
 
-/// Returns the resolved properties of all alarms, by logical id.
-fn alarms() -> BTreeMap<String, Value> {
+/// Returns the resolved properties of all resources of a type, by logical id.
+fn of_type(kind: &str) -> BTreeMap<String, Value> {
     let resources = backend().resolved(&deployment()).unwrap();
-    let alarms = resources.into_iter().filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm");
-    alarms.map(|(id, mut resource)| (id, resource["Properties"].take())).collect()
+    let chosen = resources.into_iter().filter(|(_, resource)| resource["Type"] == kind);
+    chosen.map(|(id, mut resource)| (id, resource["Properties"].take())).collect()
+}
+
+fn alarms() -> BTreeMap<String, Value> {
+    of_type("AWS::CloudWatch::Alarm")
+}
+
+/// Returns the alarms that combine others.
+fn composite_alarms() -> BTreeMap<String, Value> {
+    of_type("AWS::CloudWatch::CompositeAlarm")
 }
 
 fn metric(value: &Value) -> Metric {
@@ -133,16 +149,24 @@ fn every_alarm_leads_to_a_heading_of_the_run_book() {
 #[test]
 fn every_alarm_says_what_to_do_and_tells_somebody() {
     let mut named = BTreeSet::new();
+    let composite = composite_alarms();
+    let rules: String = composite.values().map(|alarm| alarm["AlarmRule"].as_str().unwrap()).collect();
     for (id, alarm) in alarms() {
+        assert_eq!(alarm["TreatMissingData"], "notBreaching", "{id}");
+        // A window of a composite alarm notifies by it.
+        let is_window = rules.contains(&format!("ALARM(\"switchboard-{id}\")"));
+        assert_eq!(alarm.get("AlarmActions").is_none(), is_window, "{id}");
+    }
+    for (id, alarm) in alarms().into_iter().chain(composite) {
         let description = alarm["AlarmDescription"].as_str().unwrap();
         let (what, anchor) = description.split_once(" See docs/guides/operate.md#").unwrap();
         assert!(what.ends_with('.'), "{id}");
         assert!(ANCHORS.contains(&anchor), "{id}: {anchor}");
         named.insert(anchor.to_owned());
-        for action in ["AlarmActions", "OKActions"] {
+        for action in ["AlarmActions", "OKActions"].into_iter().filter(|action| alarm.get(action).is_some()) {
             assert_eq!(alarm[action][0], "arn:aws:sns:eu-west-1:000000000000:switchboard-AlarmsTopic", "{id}");
         }
-        assert_eq!(alarm["TreatMissingData"], "notBreaching", "{id}");
+        assert_eq!(alarm.get("AlarmActions").is_some(), alarm.get("OKActions").is_some(), "{id}");
     }
     assert_eq!(named, ANCHORS.map(str::to_owned).into());
 }
@@ -166,6 +190,9 @@ fn every_function_queue_and_reader_is_watched() {
     // A sum must include all its metrics.
     for (id, alarm) in &alarms {
         let Some(metrics) = alarm["Metrics"].as_array() else { continue };
+        if !metrics[0]["Expression"].as_str().unwrap().starts_with("SUM(") {
+            continue;
+        }
         let ids: Vec<&str> = metrics.iter().skip(1).map(|metric| metric["Id"].as_str().unwrap()).collect();
         assert_eq!(metrics[0]["Expression"], format!("SUM([{}])", ids.join(", ")), "{id}");
     }
