@@ -30,6 +30,9 @@ const BATCH: usize = 25;
 /// Concurrent batches.
 const BATCHES: usize = 4;
 
+/// Wait before items are written again that the table has throttled.
+const THROTTLED: Duration = Duration::from_millis(100);
+
 /// Number of unmeasured operations before the measurement.
 const WARM_UP: usize = 20;
 
@@ -311,6 +314,7 @@ async fn write_audience(client: &Client, channel: &str, size: usize) -> Result<(
     write(client, "chat_connections", copies).await
 }
 
+/// Writes items. What the table throttles is written later.
 pub(crate) async fn write(client: &Client, table: &str, items: impl Iterator<Item = Item>) -> Result<()> {
     futures::stream::iter(items)
         .chunks(BATCH)
@@ -320,9 +324,14 @@ pub(crate) async fn write(client: &Client, table: &str, items: impl Iterator<Ite
                 Ok::<_, aws_sdk_dynamodb::error::BuildError>(WriteRequest::builder().put_request(put).build())
             });
             let puts: Vec<WriteRequest> = puts.collect::<std::result::Result<_, _>>()?;
-            let written = client.batch_write_item().request_items(table, puts).send().await?;
-            if written.unprocessed_items.is_some_and(|left| !left.is_empty()) {
-                return Err("not all of a batch was written".into());
+            let mut left = HashMap::from([(table.to_owned(), puts)]);
+            while !left.is_empty() {
+                let written = client.batch_write_item().set_request_items(Some(left)).send().await?;
+                left = written.unprocessed_items.unwrap_or_default();
+                // A run with quotas throttles the partition by the second.
+                if !left.is_empty() {
+                    tokio::time::sleep(THROTTLED).await;
+                }
             }
             Ok::<_, crate::Error>(())
         })
