@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::channel::{AgentMode, Visibility},
+        model::channel::{AgentMode, Instructions, Visibility},
         testing::TestStore,
     };
 
@@ -237,7 +237,7 @@ mod tests {
         after.retention_days = Some(30);
         after.archived_at = Some(Timestamp::from_secs(1));
         after.agent.mode = AgentMode::Off;
-        after.agent.instructions = Some("secret instructions".to_owned());
+        after.agent.instructions = Instructions::Text("secret instructions".to_owned());
         let changed = changed_settings(&before, &after);
         let expected = [
             "visibility=private",
