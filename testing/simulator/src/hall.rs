@@ -1,19 +1,10 @@
 //! The hall: guests that come to a channel and go, and the worker that announces them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use chat::{
     app::connect::{Asked, Connect},
-    model::{
-        channel::Channel,
-        connection::ConnectionKey,
-        id::{ConnectionId, UserId},
-        incarnation::ChannelKey,
-    },
+    model::{channel::Channel, connection::ConnectionKey, id::ConnectionId},
     ports::connection_store::ConnectionStore,
 };
 
@@ -31,9 +22,6 @@ const GUESTS: u64 = 6;
 /// Maximum number of subscriptions with which guests are announced.
 const MOST: usize = 3;
 
-/// Subscriptions with their users.
-type Listing = BTreeMap<(ConnectionId, i64), UserId>;
-
 /// Starts the guests, and the worker.
 pub(crate) fn start(world: &Arc<World>) {
     world.time.spawn(announce(Arc::clone(world)));
@@ -42,26 +30,15 @@ pub(crate) fn start(world: &Arc<World>) {
     }
 }
 
-/// Returns the subscriptions of the hall.
-fn listing(world: &World, key: &ChannelKey) -> Listing {
-    let state = world.store.state();
-    let all = state.subscriptions.get(key).into_iter().flat_map(BTreeMap::values);
-    all.map(|one| ((one.connection.id.clone(), one.connection.connected_at.as_millis()), one.user_id.clone())).collect()
-}
-
-/// Announces the users whose subscriptions have changed, without end. Repeats each batch until it succeeds.
+/// Announces the users whose subscriptions were created or removed, without end. Repeats each batch until it succeeds.
 async fn announce(world: Arc<World>) {
     let Some(key) = world.store.state().channels.get(&channel(HALL)).map(Channel::key) else { return };
-    let mut seen = Listing::new();
     loop {
-        world.subscribed.until(|| (listing(&world, &key) != seen).then_some(())).await;
+        world.subscribed.until(|| (!world.tables().guests.changed.is_empty()).then_some(())).await;
         let window = world.time.below(1_000);
         world.time.sleep(Duration::from_millis(window)).await;
-        let current = listing(&world, &key);
-        let changed = seen.iter().filter(|(place, _)| !current.contains_key(*place));
-        let changed = changed.chain(current.iter().filter(|(place, _)| !seen.contains_key(*place)));
-        let users: BTreeSet<UserId> = changed.map(|(_, user)| user.clone()).collect();
-        seen = current;
+        let users = std::mem::take(&mut world.tables().guests.changed);
+        world.tell(|| format!("the batch of the hall: {users:?}"));
         loop {
             let (of_key, of_users) = (key.clone(), users.clone());
             let announced = request(&world, Caller::System, |mut node| async move {
@@ -105,6 +82,7 @@ async fn come(world: &Arc<World>, name: &str, visit: u64) -> Option<ConnectionKe
         node.connector().connect(asked, CONNECT_LIMITS).await
     });
     connected.await.1?.ok()?;
+    world.tell(|| format!("{id} is open"));
     let key = world.store.state().connections.get(&id)?.key.clone();
     let socket = Socket { user: user(name), open: true, throttled_until: 0, inbox: None };
     world.tables().sockets.insert(id, socket);
@@ -116,6 +94,7 @@ async fn go(world: &Arc<World>, connection: &ConnectionKey) {
     if let Some(socket) = world.tables().sockets.get_mut(&connection.id) {
         socket.open = false;
     }
+    world.tell(|| format!("{} is left", connection.id));
     loop {
         let of_key = connection.clone();
         let closed =

@@ -248,6 +248,7 @@ impl Hook for Process {
 
     async fn after(&self, call: Call) -> bool {
         if matches!(call, Call::Open | Call::Withdraw | Call::Close | Call::Subscribe | Call::Unsubscribe) {
+            self.world.note_guests();
             self.world.subscribed.raise();
         }
         // Runs at the instant of the call's effect. A caller that may see the channel at this instant could read the

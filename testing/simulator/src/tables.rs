@@ -25,7 +25,30 @@ pub(crate) type QuestionKey = (ChannelKey, Seq);
 pub(crate) struct Tables {
     pub(crate) sockets: BTreeMap<ConnectionId, Socket>,
     pub(crate) notes: Notes,
+    pub(crate) guests: Guests,
     pub(crate) violations: Vec<String>,
+}
+
+/// Subscriptions of the hall with their users.
+type Listing = BTreeMap<(ConnectionId, Timestamp), UserId>;
+
+/// Records of the stream about the subscriptions of the hall.
+#[derive(Default)]
+pub(crate) struct Guests {
+    /// Subscriptions as of the last record.
+    seen: Listing,
+    /// Users of the records that no batch has taken yet.
+    pub(crate) changed: BTreeSet<UserId>,
+}
+
+impl Guests {
+    /// Records the users whose subscriptions were created or removed since the last call.
+    pub(crate) fn note(&mut self, current: Listing) {
+        let removed = self.seen.iter().filter(|(one, _)| !current.contains_key(*one));
+        let created = current.iter().filter(|(one, _)| !self.seen.contains_key(*one));
+        self.changed.extend(removed.chain(created).map(|(_, user)| user.clone()));
+        self.seen = current;
+    }
 }
 
 /// The gateway's side of a socket.
@@ -180,4 +203,21 @@ pub(crate) struct ClientView {
     pub(crate) since_open: BTreeSet<ChannelKey>,
     /// Whether the connection has `auto_subscribe`.
     pub(crate) follows: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::user;
+
+    #[test]
+    fn a_subscription_that_is_created_and_removed_between_two_batches_has_records() {
+        let (mut guests, id) = (Guests::default(), "guest0-0=".parse::<ConnectionId>());
+        let listing: Listing = id.into_iter().map(|id| ((id, Timestamp::from_millis(1)), user("guest0"))).collect();
+        guests.note(listing);
+        guests.note(Listing::new());
+        assert_eq!(std::mem::take(&mut guests.changed), BTreeSet::from([user("guest0")]));
+        guests.note(Listing::new());
+        assert!(guests.changed.is_empty());
+    }
 }

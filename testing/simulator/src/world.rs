@@ -1,6 +1,7 @@
 //! State shared by all actors of a schedule.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -272,6 +273,19 @@ impl World {
     /// Locks sockets and notes. A caller that needs the stores' state too must lock that first.
     pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
         lock(&self.tables)
+    }
+
+    /// Records changed subscriptions of the hall. To be called at the instant of each change: the stream has records of
+    /// a subscription that is removed soon, too.
+    pub(crate) fn note_guests(&self) {
+        if !self.hall {
+            return;
+        }
+        let state = self.store.state();
+        let hall = state.channels.get(&channel(HALL)).map(Channel::key);
+        let all = hall.and_then(|key| state.subscriptions.get(&key)).into_iter().flat_map(BTreeMap::values);
+        let current = all.map(|one| ((one.connection.id.clone(), one.connection.connected_at), one.user_id.clone()));
+        self.tables().guests.note(current.collect());
     }
 
     /// Returns the number for a new process.
