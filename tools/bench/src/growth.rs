@@ -314,7 +314,7 @@ async fn write_audience(client: &Client, channel: &str, size: usize) -> Result<(
     write(client, "chat_connections", copies).await
 }
 
-/// Writes items. What the table throttles is written later.
+/// Writes items. Throttled ones are written later.
 pub(crate) async fn write(client: &Client, table: &str, items: impl Iterator<Item = Item>) -> Result<()> {
     futures::stream::iter(items)
         .chunks(BATCH)

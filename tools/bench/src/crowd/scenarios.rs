@@ -188,7 +188,7 @@ impl Stage<'_> {
         }
         self.settle().await;
         let outcome = self.outcome("arrivals", usize::try_from(users)?, &asked, began);
-        // The sockets were open until here, so that nobody went.
+        // The sockets were open until here, so that no user went.
         drop(opened);
         Ok(outcome)
     }
