@@ -180,6 +180,9 @@ fn table<R: Row>(rows: &[R]) -> String {
     for row in rows {
         table.add_row(row.cells());
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     // The library pads the last column.
     let text = table.to_string();
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();

@@ -348,6 +348,7 @@ async fn requests_that_are_sent_by_half_are_left() {
         "/",
         "/2015-03-31/functions/Maintenance/invocations",
         "/",
+        "/",
         "/v1/traces",
         "/token",
     ];
