@@ -6,7 +6,7 @@ import re
 import botocore.session
 from botocore import xform_name
 
-COMMAND = re.compile(r"(?<![\w/-])aws (?P<service>[a-z0-9-]+) (?P<operation>[a-z0-9-]+)(?P<rest>[^\n|;&<>]*)")
+COMMAND = re.compile(r"(?<![\w/-])aws (?P<service>[a-z][a-z0-9-]*) (?P<operation>[a-z0-9-]+)(?P<rest>[^\n|;&<>]*)")
 OPTION = re.compile(r"(?:^|\s)--(?P<name>[a-z][a-z0-9-]*)")
 # Options of every command.
 COMMON = {"query", "output", "region", "profile", "max-items", "page-size", "starting-token", "no-paginate", "cli-input-json", "no-cli-pager"}

@@ -103,6 +103,7 @@ class AwsCommands(unittest.TestCase):
         self.assertEqual(self.faults("REST=$(aws cloudformation describe-stacks --stack-name a --output text --query 'a[?b]')\n"), [])
 
     def test_unknown_names_are_found(self):
+        self.assertEqual(self.faults("cargo bench-crowd --quotas aws --json crowd.json\n"), [])
         self.assertEqual(self.faults("aws dynamodb get-items\n"), ["aws dynamodb has no get-items"])
         self.assertEqual(self.faults("aws dynamodb get-item --table a\n"), ["aws dynamodb get-item has no --table"])
         self.assertEqual(self.faults("aws dynamodb wait table-ready\n"), ["aws dynamodb wait has no table-ready"])
