@@ -115,69 +115,50 @@ fn interrupted_at(number: usize) -> usize {
     1 + usize::try_from((hash ^ (hash >> 31)) % u64::try_from(TOKENS - 2).unwrap()).unwrap()
 }
 
-/// Maximum number of times that the workers are killed. A record whose worker dies is attempted five times.
-const KILLS: usize = 3;
-
-/// Kills all workers up to [`KILLS`] times, each time in the middle of replies, until each reply was interrupted once.
-/// Returns the questions whose replies were interrupted: at least one for each time.
-async fn interrupt_all(
-    model: &Storyteller,
-    stack: &Stack,
-    questions: &BTreeMap<String, &Asked<'_>>,
-) -> BTreeSet<String> {
-    let mut interrupted: BTreeSet<String> = BTreeSet::new();
-    for _ in 0..KILLS {
-        if interrupted.len() == questions.len() {
-            break;
-        }
-        // Half of the replies under way wait at their tokens. The others are between two tokens, with text that is not
-        // stored yet.
-        let told = model
-            .stories_that(|told| {
-                let mut earlier = told.iter().filter(|(question, _)| interrupted.contains(*question));
-                let is_rested = earlier.all(|(_, story)| story.told == TOKENS);
-                let is_asked = |question: &String| questions.contains_key(question) && !interrupted.contains(question);
-                let begun = told.iter().filter(|(question, story)| story.calls > 0 && is_asked(question));
-                let (held, all) = (begun.clone().filter(|(_, story)| story.is_held).count(), begun.count());
-                is_rested && all > 0 && 2 * held >= all
-            })
-            .await;
-        kill_workers(stack);
-        let newly: Vec<String> = told
-            .into_iter()
-            .filter(|(question, story)| story.calls > 0 && questions.contains_key(question))
-            .filter(|(question, _)| !interrupted.contains(question))
-            .map(|(question, _)| question)
-            .collect();
-        // What a reader sees now is all that is left of the worker's text.
-        let replies = join_all(newly.iter().map(|question| questions[question].reply())).await;
-        for (question, (status, reply)) in newly.iter().zip(replies) {
-            assert_eq!(status, 200, "{question}: {reply}");
-            let is_going_on = ["thinking", "writing"].iter().any(|status| reply["status"] == *status);
-            assert!(is_going_on && reply.get("seq").is_none(), "{question}: {reply}");
-            assert!(story(question).starts_with(reply["text"].as_str().unwrap()), "{question}: {reply}");
-        }
-        for question in newly {
-            model.release(&question);
-            interrupted.insert(question);
-        }
+/// Kills all workers in the middle of replies, and lets the model tell all stories whole. Returns the questions whose
+/// replies were interrupted: at least one.
+///
+/// No story is held from then on. A lost batch is attempted again in parts, one after another, so that a story which is
+/// held would hold up the others of its batch until the model's silence is too long.
+async fn interrupt(model: &Storyteller, stack: &Stack, questions: &BTreeMap<String, &Asked<'_>>) -> BTreeSet<String> {
+    // Half of the replies under way wait at their tokens. The others are between two tokens, with text that is not
+    // stored yet.
+    let told = model
+        .stories_that(|told| {
+            let begun = told.iter().filter(|(question, story)| story.calls > 0 && questions.contains_key(*question));
+            let (held, all) = (begun.clone().filter(|(_, story)| story.is_held).count(), begun.count());
+            all > 0 && 2 * held >= all
+        })
+        .await;
+    kill_workers(stack);
+    let begun = told.into_iter().filter(|(question, story)| story.calls > 0 && questions.contains_key(question));
+    let interrupted: BTreeSet<String> = begun.map(|(question, _)| question).collect();
+    // What a reader sees now is all that is left of the worker's text.
+    let replies = join_all(interrupted.iter().map(|question| questions[question].reply())).await;
+    for (question, (status, reply)) in interrupted.iter().zip(replies) {
+        assert_eq!(status, 200, "{question}: {reply}");
+        let is_going_on = ["thinking", "writing"].iter().any(|status| reply["status"] == *status);
+        assert!(is_going_on && reply.get("seq").is_none(), "{question}: {reply}");
+        assert!(story(question).starts_with(reply["text"].as_str().unwrap()), "{question}: {reply}");
     }
     for question in questions.keys() {
         model.release(question);
     }
-    assert!(interrupted.len() >= KILLS.min(questions.len()), "{} of {}", interrupted.len(), questions.len());
     interrupted
 }
 
 /// Number of replies that are under way at a time.
-const REPLIES_AT_ONCE: usize = 30;
+const REPLIES_AT_ONCE: usize = 10;
 
-/// Asks questions in many channels at once, interrupts each reply, and requires that each reader sees what is stored.
+/// Number of replies, unless `SWITCHBOARD_TEST_REPLIES` has another one.
+const REPLIES: usize = 30;
+
+/// Asks questions in many channels at once, interrupts their replies, and requires that each reader sees what is stored.
 async fn interrupted_everywhere(way: Way) {
     let model = Storyteller::start(way).await;
     // Questions between two reads of a stream arrive together, so that several replies are under way at a time.
     let stack = model.stack_reading_every("2s");
-    let count = number_of("SWITCHBOARD_TEST_REPLIES", REPLIES_AT_ONCE);
+    let count = number_of("SWITCHBOARD_TEST_REPLIES", REPLIES);
     let numbers: Vec<usize> = (0..count).collect();
     for numbers in numbers.chunks(REPLIES_AT_ONCE) {
         interrupted_at_once(way, &model, &stack, numbers).await;
@@ -193,7 +174,7 @@ async fn interrupted_at_once(way: Way, model: &Storyteller, stack: &Stack, numbe
     }
     let hearing = join_all(channels.iter().zip(sockets).map(|(one, socket)| one.hear(socket)));
     let questions = channels.iter().map(|one| (one.question.clone(), one)).collect();
-    let asking = join(join_all(channels.iter().map(Asked::ask)), interrupt_all(model, stack, &questions));
+    let asking = join(join_all(channels.iter().map(Asked::ask)), interrupt(model, stack, &questions));
     let (heard, (_, interrupted)) = join(hearing, asking).await;
     println!("{} of {} replies were interrupted", interrupted.len(), numbers.len());
     for (one, (reader, reply)) in channels.iter().zip(heard) {
