@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::ahead::{self, Ahead};
+use crate::beside::{self, Beside};
 use crate::steps::{STEPS, Step};
 use crate::totals;
 use crate::workspace::Workspace;
@@ -28,33 +28,57 @@ pub(crate) fn select(names: &[String], from: Option<&str>) -> Vec<&'static Step>
 }
 
 /// Runs steps, prints their wall times, and returns the error of the first step that fails.
-pub(crate) fn run(steps: &[&Step]) -> Result {
+pub(crate) fn run(steps: &[&'static Step]) -> Result {
     let workspace = Workspace::open()?;
-    let is_complete = steps.len() == STEPS.len();
-    if is_complete {
-        totals::remove_logs(&workspace)?;
-        workspace.lint_builds();
+    if steps.len() == STEPS.len() {
+        return run_all(&workspace, steps);
     }
-    let (mut times, mut build) = (Vec::new(), None);
-    // In a complete run, clippy compiles in the steps with tests.
-    for step in steps.iter().filter(|step| !is_complete || step.name != LINT) {
-        println!("\n== {}", step.name);
-        // The totals are the last line.
-        if step.name == totals::STEP {
-            print_times(&times);
-        }
-        if is_complete && step.name == ahead::BESIDE {
-            build = Some(Ahead::start(&workspace)?);
-        }
-        let began = Instant::now();
-        (step.run)(&workspace).map_err(|error| format!("step {}: {error}", step.name))?;
-        times.push((step.name, began.elapsed()));
+    let mut times = Vec::new();
+    for step in steps {
+        run_one(&workspace, step, &mut times)?;
     }
-    drop(build);
     if steps.last().is_some_and(|step| step.name != totals::STEP) {
         println!();
         print_times(&times);
     }
+    Ok(())
+}
+
+/// Runs all steps. Those that need no binary run beside the others.
+fn run_all(workspace: &Workspace, steps: &[&'static Step]) -> Result {
+    totals::remove_logs(workspace)?;
+    workspace.lint_builds();
+    let (beside, others): (Vec<_>, Vec<_>) = steps.iter().partition(|step| step.is_beside);
+    let mut beside = Beside::steps(workspace, &beside)?;
+    let (mut times, mut build) = (Vec::new(), None);
+    // In a complete run, clippy compiles in the steps with tests.
+    for step in others.into_iter().filter(|step| step.name != LINT) {
+        if step.name == beside::BUILD_DURING {
+            build = Some(Beside::build(workspace)?);
+        }
+        if step.name == beside::AFTER {
+            let began = Instant::now();
+            beside.finish(workspace)?;
+            times.push(("rest of the steps beside", began.elapsed()));
+        } else {
+            beside.check(workspace)?;
+        }
+        run_one(workspace, step, &mut times)?;
+    }
+    drop(build);
+    Ok(())
+}
+
+/// Runs a step, and adds its wall time.
+fn run_one(workspace: &Workspace, step: &Step, times: &mut Vec<(&'static str, Duration)>) -> Result {
+    println!("\n== {}", step.name);
+    // The totals are the last line.
+    if step.name == totals::STEP {
+        print_times(times);
+    }
+    let began = Instant::now();
+    (step.run)(workspace).map_err(|error| format!("step {}: {error}", step.name))?;
+    times.push((step.name, began.elapsed()));
     Ok(())
 }
 
@@ -97,7 +121,7 @@ mod tests {
     #[test]
     fn steps_from_a_step_include_it_and_the_last() {
         let steps = names(&select(&[], Some("ids")));
-        assert_eq!(steps, ["ids", "browser", "totals"]);
+        assert_eq!(steps, ["ids", "browser", "permissions", "totals"]);
     }
 
     #[test]

@@ -64,7 +64,8 @@ pub(crate) fn apt_package(workspace: &Workspace, program: &str, package: &str) -
     let (env, sudo) = if geteuid().is_root() { ("env", None) } else { ("sudo", Some("env")) };
     let shell = &workspace.shell;
     workspace.run(cmd!(shell, "{env} {sudo...} apt-get update -qq"))?;
-    let options = ["-y", "-qq", "--no-install-recommends"];
+    // Another step, or the system itself, may be installing packages.
+    let options = ["-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"];
     let install = cmd!(shell, "{env} {sudo...} DEBIAN_FRONTEND=noninteractive apt-get install {options...} {package}");
     workspace.run(install.ignore_stdout())?;
     find(program).ok_or_else(|| format!("{program} is not in PATH after its installation").into())

@@ -1,7 +1,7 @@
 //! Runs the checks of the repository, `cargo xtask ci`, and builds its releases.
 
-mod ahead;
 mod archive;
+mod beside;
 mod ci;
 mod install;
 mod local_run;

@@ -27,6 +27,9 @@ pub(crate) struct Step {
     pub(crate) about: &'static str,
     /// Runs the check.
     pub(crate) run: fn(&Workspace) -> Result,
+    /// `true` for a step that a complete run runs beside the others. It needs no binary of the workspace, and writes no
+    /// log of tests.
+    pub(crate) is_beside: bool,
 }
 
 /// All steps, in the order of a complete run: `permissions` reads the calls that `test` records, and `totals` reads the
@@ -36,14 +39,13 @@ pub(crate) const STEPS: &[Step] = &[
     step("lint", "clippy without warnings", source::lint),
     step("docs", "links, headings, the words of pages and comments, marks of snippets", source::docs),
     step("imports", "import circles, forbidden dependencies, and clients outside `clients/`", source::imports),
-    step("infra", "CloudFormation templates and the deployment script", infra::templates),
-    step("workflows", "GitHub workflows: syntax and security", infra::workflows),
-    step("release", "one version in all packages, and changelogs that describe it", release::check),
-    step("documents", "OpenAPI and AsyncAPI: validity and compatibility", contracts::documents),
+    beside("infra", "CloudFormation templates and the deployment script", infra::templates),
+    beside("workflows", "GitHub workflows: syntax and security", infra::workflows),
+    beside("release", "one version in all packages, and changelogs that describe it", release::check),
+    beside("documents", "OpenAPI and AsyncAPI: validity and compatibility", contracts::documents),
     step("test", "all tests of the workspace", tests::workspace),
     step("bedrock", "the event stream of Bedrock, replayed", tests::bedrock),
     step("fuzz", "10,000 inputs for each parser", tests::fuzz),
-    step("permissions", "permissions that no test uses; needs the calls that `test` records", infra::permissions),
     step("contracts", "pacts of the consumers, verified by the provider", contracts::pacts),
     step("generated", "clients by four generators, each in a conversation with a local run", contracts::generated),
     step("requests", "generated requests, valid and invalid (schemathesis)", contracts::requests),
@@ -59,9 +61,14 @@ pub(crate) const STEPS: &[Step] = &[
     step("site", "the site: built, its links checked, its snippets run", site::site),
     step("ids", "smoke test of the local run, also out of phase; ids in HTTP clients", stack::ids),
     step("browser", "the page in headless Chromium", stack::browser),
+    step("permissions", "permissions that no test uses; needs the calls that `test` records", infra::permissions),
     step(totals::STEP, "number of tests that passed and failed; needs the logs of the steps with tests", totals::print),
 ];
 
 const fn step(name: &'static str, about: &'static str, run: fn(&Workspace) -> Result) -> Step {
-    Step { name, about, run }
+    Step { name, about, run, is_beside: false }
+}
+
+const fn beside(name: &'static str, about: &'static str, run: fn(&Workspace) -> Result) -> Step {
+    Step { is_beside: true, ..step(name, about, run) }
 }

@@ -1,0 +1,74 @@
+//! Work of a complete run beside its other steps: steps that need no binary of the workspace, and a build.
+//!
+//! It has the lowest priority, so that it takes no time from the tests. These wait for processes and for time, so that the
+//! processors are often idle.
+
+use std::env;
+use std::fs::{self, File};
+use std::process::{Child, Stdio};
+
+use xshell::{Cmd, cmd};
+
+use crate::Result;
+use crate::steps::Step;
+use crate::workspace::Workspace;
+
+/// Step during which the build begins.
+pub(crate) const BUILD_DURING: &str = "test";
+
+/// First step that waits for the steps beside it. It shares installed programs with one of them.
+pub(crate) const AFTER: &str = "permissions";
+
+/// A program that runs beside the steps. Its messages are in a log.
+pub(crate) struct Beside {
+    program: Child,
+    /// Path of the log, relative to the root of the repository.
+    log: &'static str,
+}
+
+impl Beside {
+    /// Starts the build of the contracts' tests. Their workspace shares no artifact with the others. The step `contracts`
+    /// waits for it by Cargo's lock.
+    pub(crate) fn build(workspace: &Workspace) -> Result<Self> {
+        let contracts = ["--manifest-path", "contracts/Cargo.toml", "--workspace", "--locked"];
+        let build = cmd!(workspace.shell, "nice -n 19 cargo test {contracts...} --no-run");
+        Self::start(workspace, build, "target/ahead.log")
+    }
+
+    /// Starts these steps, one after another.
+    pub(crate) fn steps(workspace: &Workspace, steps: &[&Step]) -> Result<Self> {
+        let (program, names) = (env::current_exe()?, steps.iter().map(|step| step.name));
+        Self::start(workspace, cmd!(workspace.shell, "nice -n 19 {program} ci").args(names), "target/beside.log")
+    }
+
+    fn start(workspace: &Workspace, command: Cmd<'_>, log: &'static str) -> Result<Self> {
+        fs::create_dir_all(workspace.file("target"))?;
+        let file = File::create(workspace.file(log))?;
+        let mut command = workspace.command(command);
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        Ok(Self { program: command.spawn()?, log })
+    }
+
+    /// Returns an error if the program has already failed.
+    pub(crate) fn check(&mut self, workspace: &Workspace) -> Result {
+        match self.program.try_wait()? {
+            Some(status) if !status.success() => self.finish(workspace),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the end of the program, and prints its log. Returns an error if it failed.
+    pub(crate) fn finish(&mut self, workspace: &Workspace) -> Result {
+        let status = self.program.wait()?;
+        print!("{}", String::from_utf8_lossy(&fs::read(workspace.file(self.log))?));
+        if status.success() { Ok(()) } else { Err(format!("steps beside the others: {status}").into()) }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // It has usually ended. After a failed step, it is of no use.
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
