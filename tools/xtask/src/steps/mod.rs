@@ -32,6 +32,13 @@ pub(crate) struct Step {
     pub(crate) is_beside: bool,
 }
 
+impl Step {
+    /// Lets a complete run run this step beside the others.
+    const fn beside(self) -> Self {
+        Self { is_beside: true, ..self }
+    }
+}
+
 /// All steps, in the order of a complete run: `permissions` reads the calls that `test` records, and `totals` reads the
 /// logs of all steps with tests.
 pub(crate) const STEPS: &[Step] = &[
@@ -39,10 +46,10 @@ pub(crate) const STEPS: &[Step] = &[
     step("lint", "clippy without warnings", source::lint),
     step("docs", "links, headings, the words of pages and comments, marks of snippets", source::docs),
     step("imports", "import circles, forbidden dependencies, and clients outside `clients/`", source::imports),
-    beside("infra", "CloudFormation templates and the deployment script", infra::templates),
-    beside("workflows", "GitHub workflows: syntax and security", infra::workflows),
-    beside("release", "one version in all packages, and changelogs that describe it", release::check),
-    beside("documents", "OpenAPI and AsyncAPI: validity and compatibility", contracts::documents),
+    step("infra", "CloudFormation templates and the deployment script", infra::templates).beside(),
+    step("workflows", "GitHub workflows: syntax and security", infra::workflows).beside(),
+    step("release", "one version in all packages, and changelogs that describe it", release::check).beside(),
+    step("documents", "OpenAPI and AsyncAPI: validity and compatibility", contracts::documents).beside(),
     step("test", "all tests of the workspace", tests::workspace),
     step("bedrock", "the event stream of Bedrock, replayed", tests::bedrock),
     step("fuzz", "10,000 inputs for each parser", tests::fuzz),
@@ -67,8 +74,4 @@ pub(crate) const STEPS: &[Step] = &[
 
 const fn step(name: &'static str, about: &'static str, run: fn(&Workspace) -> Result) -> Step {
     Step { name, about, run, is_beside: false }
-}
-
-const fn beside(name: &'static str, about: &'static str, run: fn(&Workspace) -> Result) -> Step {
-    Step { is_beside: true, ..step(name, about, run) }
 }
