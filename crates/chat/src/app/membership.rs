@@ -402,7 +402,13 @@ where
     pub(crate) async fn follow(&self, channel: &ChannelKey, user: &UserId) -> Result<()> {
         for connection in self.connections.connections_of(user, self.clock.now()).await? {
             if connection.receives(&channel.channel_id) {
-                if !subscribe_member(self.channels, self.connections, channel, user, &connection).await? {
+                // A failed call may still have stored the subscription.
+                let subscribed = self.connections.subscribe(channel, user, &connection, true).await;
+                if self.channels.member(channel, user).await?.is_none() {
+                    // The membership has ended. The connection may have had the channel before, and the function that
+                    // ends the membership finds its socket by the subscription alone. So both end here.
+                    self.subscription_ends().end_of_member(channel, connection.subscription(user)).await?;
+                } else if !subscribed? {
                     self.follow_without_room(channel, user, &connection).await?;
                 }
             } else {
@@ -420,9 +426,9 @@ where
     }
 }
 
-/// Subscribes a connection to a channel that its user has joined. Returns `false` if the connection is not open or has
-/// the maximum number of channels. The membership may end meanwhile, and the function that ends it may miss the
-/// subscription. In that case the subscription is removed.
+/// Subscribes a connection that does not have the channel, although its user has joined it. Returns `false` if the
+/// connection is not open or has the maximum number of channels. The membership may end meanwhile, and the function that
+/// ends it may miss the subscription. In that case the subscription is removed.
 pub(crate) async fn subscribe_member(
     channels: &impl ChannelStore,
     connections: &impl ConnectionStore,

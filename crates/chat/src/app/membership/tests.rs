@@ -125,6 +125,24 @@ impl World {
         self.sockets.lock().unwrap().ended = true;
     }
 
+    /// Removes the user, and stops before the socket is closed. Waits until the user is a member.
+    async fn remove_and_stop(&self) -> PendingEnd {
+        let (channel, alice, bob) = (CHANNEL.parse().unwrap(), "alice".parse().unwrap(), USER.parse().unwrap());
+        loop {
+            self.turns().await;
+            let found = self.store.channel(&channel).await.unwrap().unwrap();
+            let access = Access { channel: found, member: self.store.member(&key(CHANNEL), &alice).await.unwrap() };
+            let Some(member) = self.store.member(&key(CHANNEL), &bob).await.unwrap() else { continue };
+            let cause = EndCause::MemberRemoved { user_id: member.user_id.clone() };
+            let pending = PendingEnd::new(key(CHANNEL), cause, self.clock.seed());
+            let now = self.clock.now();
+            let removed = self.store.remove_member(&access.as_member(), &member, &pending, now).await.unwrap();
+            if matches!(removed, MemberChanged::Done) {
+                return pending;
+            }
+        }
+    }
+
     /// Returns the number of subscriptions to the channel.
     fn subscriptions(&self) -> usize {
         self.store.state().subscriptions.get(&key(CHANNEL)).map_or(0, BTreeMap::len)
@@ -226,6 +244,28 @@ proptest! {
             assert!(world.store.member(&key(CHANNEL), &bob).await.unwrap().is_none());
             assert_eq!(world.received().1, 0);
             assert_eq!(world.subscriptions(), 0);
+        });
+    }
+
+    /// A socket without its subscription would miss events unnoticed after its user has joined again.
+    #[test]
+    fn a_removal_that_stops_closes_the_socket_although_the_user_was_added_beside_it(seed: u64) {
+        run(async {
+            let mut world = World::new(seed, Visibility::Private);
+            world.store = world.store.with_member(CHANNEL, USER);
+            world.handshake(Asked::Memberships).await;
+            let first = world.remove_and_stop().await;
+            let (channel, alice, bob) = (CHANNEL.parse().unwrap(), "alice".parse().unwrap(), USER.parse().unwrap());
+            let membership = world.membership();
+            let added = async { membership.add(&channel, &alice, &bob, None, Addition::Outright).await.unwrap() };
+            let (_, second) = join(added, world.remove_and_stop()).await;
+            for pending in [first, second] {
+                let until = world.clock.monotonic() + Duration::from_hours(1);
+                let ends = membership.subscription_ends();
+                assert!(ends.resume(pending, &world.store, until).await.unwrap());
+            }
+            assert_eq!(world.subscriptions(), 0);
+            assert_eq!(world.sockets.lock().unwrap().closed.len(), 1);
         });
     }
 
