@@ -291,7 +291,7 @@ export function createChannel(core, id) {
     /** Reads the newest history, unless it is held, and sends what an earlier page has left. @param {Abortable} [options] */
     async open(options) {
       if (isOpen()) return;
-      await core.identify(options);
+      await core.identify();
       await sender.restore();
       const page = await readHistory(options);
       if (!isOpen()) load(page);

@@ -78,7 +78,7 @@ export class Channels {
 
   /** Reads the list. Returns `entries`. @param {Abortable} [options] */
   async load(options) {
-    await this.#core.identify(options);
+    await this.#core.identify();
     const since = this.#list.changes;
     this.#list.replace(await listAll(this.#core.request, "/channels", "channels", options), since);
     this.#isLoaded = true;
@@ -107,14 +107,14 @@ export class Channels {
 
   /** Joins a public channel, or accepts an invitation. @param {string} id @param {Abortable} [options] @returns {Promise<Member>} */
   async join(id, options) {
-    const member = await this.addMember(id, await this.#core.identify(options), options);
+    const member = await this.addMember(id, await this.#core.identify(), options);
     await this.loadOne(id, options);
     return member;
   }
 
   /** Leaves a channel, or declines an invitation. @param {string} id @param {Abortable} [options] */
   async leave(id, options) {
-    await this.removeMember(id, await this.#core.identify(options), options);
+    await this.removeMember(id, await this.#core.identify(), options);
     this.#gone(id, false);
   }
 

@@ -20,7 +20,7 @@ import { createTimers } from "./time.js";
  * @property {() => Connection} connect Creates a socket of the client.
  * @property {string[] | null} all The names that stand for all channels of the user; empty if one socket has room for them,
  * `null` if the application has named the channels.
- * @property {(options?: Abortable) => Promise<string>} identify Returns the id of the user.
+ * @property {() => Promise<string>} identify Returns the id of the user.
  * @property {(delay: number) => Promise<void>} pause
  * @property {(key: string, request: () => Promise<unknown>) => void} quietly
  * @property {() => string} uuid
@@ -47,8 +47,6 @@ export class SwitchboardClient {
   core;
   /** @type {Map<string, readonly [Channel, Live]>} */
   #channels = new Map();
-  /** @type {Promise<Me> | null | undefined} */
-  #me;
 
   /** @param {ClientOptions} options */
   constructor(options) {
@@ -67,6 +65,8 @@ export class SwitchboardClient {
       if (state !== this.state) this.emit("state", (this.state = state));
       if (leftOut !== this.leftOut) this.emit("leftOut", { count: (this.leftOut = leftOut) });
     };
+    /** @type {Promise<Me> | null | undefined} */
+    let asked;
     /** @type {Core} */
     const core = (this.core = /** @type {any} */ (/** @satisfies {Omit<Core, "connection">} */ ({
       ...timed,
@@ -74,7 +74,8 @@ export class SwitchboardClient {
       isOnline: true,
       userId: options.userId ?? null,
       all: null,
-      identify: async (one) => (core.userId ??= (await this.me(one)).user_id),
+      // Callers share one request, so that it has no signal of one of them.
+      identify: async () => (core.userId ??= (await (asked ??= this.me().finally(() => (asked = null)))).user_id),
       isLive: () => this.state.name === "live",
       remove: (channelId, isDeleted) => {
         core.connection.leave(channelId);
@@ -151,9 +152,7 @@ export class SwitchboardClient {
 
   /** Returns the user, the scopes of the token, and the agent's name. @param {Abortable} [options] @returns {Promise<Me>} */
   me(options) {
-    const asked = (this.#me ??= this.request("GET", "/me", options));
-    asked.catch(() => (this.#me = null));
-    return asked;
+    return this.request("GET", "/me", options);
   }
 
   /**

@@ -163,6 +163,17 @@ test("without an id the user is asked for, once", async () => {
   assert.deepEqual(stack.asked().filter((one) => one === "GET /me").length, 1);
 });
 
+test("the abort of one caller does not end the request for the user that others wait for", async () => {
+  const stack = new Stack();
+  const client = stack.client({ userId: undefined });
+  const abort = new AbortController();
+  const [aborted, loaded] = [channelsOf(client).load({ signal: abort.signal }), channelsOf(client).load()];
+  abort.abort();
+  await assert.rejects(aborted, { name: "AbortError" });
+  assert.ok(Array.isArray(await loaded));
+  assert.deepEqual(stack.asked().filter((one) => one === "GET /me").length, 1);
+});
+
 test("an error of a listener does not stop the client", async () => {
   const stack = new Stack();
   const client = await opened(stack);
