@@ -123,7 +123,9 @@ def failed_first(stack, images):
     """Deploys for the first time, with a resource that the emulator refuses. The tables stay."""
     template = stack.tree / "infra/backend.yaml"
     text = template.read_text()
-    template.write_text(text.replace("      MetricName: Errors\n", "      Metrics: [{Id: all, Expression: '1'}]\n", 1))
+    head, alarm, rest = text.partition("  FunctionErrorsAlarm:\n")
+    refused = rest.replace("      MetricName: Errors\n", "      Metrics: [{Id: all, Expression: '1'}]\n", 1)
+    template.write_text(head + alarm + refused)
     try:
         stack.run("prepare", IMAGES=images)
         said = stack.run("execute", fails=True)

@@ -1,7 +1,6 @@
-//! Work of a complete run beside its other steps: steps that need no binary of the workspace, and a build.
+//! Work of a complete run beside its main lane: steps of the other lanes, and a build.
 //!
-//! It has the lowest priority, so that it takes no time from the tests. These wait for processes and for time, so that the
-//! processors are often idle.
+//! Many steps wait for one process or for time, so that one of two processors is idle.
 
 use std::env;
 use std::fs::{self, File};
@@ -10,13 +9,14 @@ use std::process::{Child, Stdio};
 use xshell::{Cmd, cmd};
 
 use crate::Result;
-use crate::steps::Step;
+use crate::steps::{Lane, Step};
 use crate::workspace::Workspace;
 
-/// Step during which the build begins.
-pub(crate) const BUILD_DURING: &str = "test";
+/// Step that builds and tests the workspace. The build of the contracts begins with it, and the lane of the clients after
+/// it.
+pub(crate) const TESTS: &str = "test";
 
-/// First step that waits for the steps beside it. It shares installed programs with one of them.
+/// First step that waits for the other lanes. It shares installed programs with one of them.
 pub(crate) const AFTER: &str = "permissions";
 
 /// A program that runs beside the steps. Its messages are in a log.
@@ -27,18 +27,22 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    /// Starts the build of the contracts' tests. Their workspace shares no artifact with the others. The step `contracts`
-    /// waits for it by Cargo's lock.
+    /// Starts the build of the contracts' tests, at the lowest priority. Their workspace shares no artifact with the others.
+    /// The step `contracts` waits for it by Cargo's lock.
     pub(crate) fn build(workspace: &Workspace) -> Result<Self> {
         let contracts = ["--manifest-path", "contracts/Cargo.toml", "--workspace", "--locked"];
         let build = cmd!(workspace.shell, "nice -n 19 cargo test {contracts...} --no-run");
         Self::start(workspace, build, "target/ahead.log")
     }
 
-    /// Starts these steps, one after another.
-    pub(crate) fn steps(workspace: &Workspace, steps: &[&Step]) -> Result<Self> {
-        let (program, names) = (env::current_exe()?, steps.iter().map(|step| step.name));
-        Self::start(workspace, cmd!(workspace.shell, "nice -n 19 {program} ci").args(names), "target/beside.log")
+    /// Starts the steps of a lane, one after another.
+    pub(crate) fn steps<'a>(workspace: &Workspace, lane: Lane, steps: impl Iterator<Item = &'a Step>) -> Result<Self> {
+        let (program, names) = (env::current_exe()?, steps.map(|step| step.name));
+        let (nice, log) = match lane {
+            Lane::NoBinaries => ("19", "target/beside.log"),
+            Lane::Main | Lane::Clients => ("0", "target/clients.log"),
+        };
+        Self::start(workspace, cmd!(workspace.shell, "nice -n {nice} {program} ci").args(names), log)
     }
 
     fn start(workspace: &Workspace, command: Cmd<'_>, log: &'static str) -> Result<Self> {
@@ -61,7 +65,7 @@ impl Beside {
     pub(crate) fn finish(&mut self, workspace: &Workspace) -> Result {
         let status = self.program.wait()?;
         print!("{}", String::from_utf8_lossy(&fs::read(workspace.file(self.log))?));
-        if status.success() { Ok(()) } else { Err(format!("steps beside the others: {status}").into()) }
+        if status.success() { Ok(()) } else { Err(format!("steps of another lane: {status}").into()) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::beside::{self, Beside};
-use crate::steps::{STEPS, Step};
+use crate::steps::{Lane, STEPS, Step};
 use crate::totals;
 use crate::workspace::Workspace;
 
@@ -44,26 +44,33 @@ pub(crate) fn run(steps: &[&'static Step]) -> Result {
     Ok(())
 }
 
-/// Runs all steps. Those that need no binary run beside the others.
+/// Runs all steps, each in its lane.
 fn run_all(workspace: &Workspace, steps: &[&'static Step]) -> Result {
     totals::remove_logs(workspace)?;
     workspace.lint_builds();
-    let (beside, others): (Vec<_>, Vec<_>) = steps.iter().partition(|step| step.is_beside);
-    let mut beside = Beside::steps(workspace, &beside)?;
+    let of_lane = |lane| steps.iter().copied().filter(move |step| step.lane == lane);
+    let mut beside = vec![Beside::steps(workspace, Lane::NoBinaries, of_lane(Lane::NoBinaries))?];
     let (mut times, mut build) = (Vec::new(), None);
     // In a complete run, clippy compiles in the steps with tests.
-    for step in others.into_iter().filter(|step| step.name != LINT) {
-        if step.name == beside::BUILD_DURING {
+    for step in of_lane(Lane::Main).filter(|step| step.name != LINT) {
+        if step.name == beside::TESTS {
             build = Some(Beside::build(workspace)?);
+        }
+        for other in &mut beside {
+            other.check(workspace)?;
         }
         if step.name == beside::AFTER {
             let began = Instant::now();
-            beside.finish(workspace)?;
-            times.push(("rest of the steps beside", began.elapsed()));
-        } else {
-            beside.check(workspace)?;
+            for mut other in beside.drain(..) {
+                other.finish(workspace)?;
+            }
+            times.push(("rest of the other lanes", began.elapsed()));
         }
         run_one(workspace, step, &mut times)?;
+        if step.name == beside::TESTS {
+            workspace.keep_binaries()?;
+            beside.push(Beside::steps(workspace, Lane::Clients, of_lane(Lane::Clients))?);
+        }
     }
     drop(build);
     Ok(())

@@ -15,6 +15,9 @@ use crate::Result;
 /// Prefix of the names of the test logs, in `target/`.
 const LOG: &str = "tests";
 
+/// Variable that a complete run sets once the binaries are built.
+const BUILT: &str = "SWITCHBOARD_CI_BUILT";
+
 /// The repository. Programs run in its root folder.
 pub(crate) struct Workspace {
     pub(crate) shell: Shell,
@@ -64,8 +67,19 @@ impl Workspace {
         self.target.join("debug")
     }
 
-    /// Builds the binaries of the workspace, with the features that its tests use.
+    /// Builds the binaries of the workspace for all later steps of a complete run. A step that asks Cargo would wait for
+    /// the builds of another lane.
+    pub(crate) fn keep_binaries(&self) -> Result {
+        self.build_binaries()?;
+        self.shell.set_var(BUILT, "1");
+        Ok(())
+    }
+
+    /// Builds the binaries of the workspace, with the features that its tests use, unless a complete run has built them.
     pub(crate) fn build_binaries(&self) -> Result<PathBuf> {
+        if self.shell.var_os(BUILT).is_some() {
+            return Ok(self.binaries());
+        }
         self.run(cmd!(self.shell, "cargo build --workspace --bins --locked"))?;
         Ok(self.binaries())
     }

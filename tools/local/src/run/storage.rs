@@ -8,6 +8,7 @@ use emulator::{
     stack::{Queue, Stack},
     template::{self, Deployment, Template},
 };
+use serde_json::{Value, json};
 
 use super::{ACCOUNT_ID, Error, REGION, addresses::Addresses, settings::function_log_level};
 use crate::{binaries, cli::RunOptions, runs, secret::Secret, token};
@@ -98,6 +99,9 @@ fn deployment(addresses: &Addresses, secret: &Secret, options: &RunOptions) -> D
         parameters.insert("ModelContinuation".to_owned(), continuation.clone());
     }
     parameters.extend(options.parameters.iter().cloned());
+    if options.parameters.iter().all(|(name, _)| name != "JwtHs256Secret") {
+        trust_own_issuer(&mut parameters, secret);
+    }
     Deployment {
         stack_name: "switchboard".to_owned(),
         region: REGION.to_owned(),
@@ -107,6 +111,20 @@ fn deployment(addresses: &Addresses, secret: &Secret, options: &RunOptions) -> D
         websocket_url: addresses.websocket.clone(),
         management_url: addresses.management.clone(),
     }
+}
+
+/// Adds the run's own issuer to those of the parameter `JwtIssuers`, unless it is among them. Otherwise the functions
+/// would refuse the tokens of this run. The template takes no secret beside `JwtIssuers`.
+fn trust_own_issuer(parameters: &mut BTreeMap<String, String>, secret: &Secret) {
+    let Some(given) = parameters.get("JwtIssuers").filter(|given| !given.is_empty()) else { return };
+    // The functions refuse what is no array of issuers, with the position of the fault.
+    if let Ok(mut issuers) = serde_json::from_str::<Vec<Value>>(given)
+        && issuers.iter().all(|one| one["issuer"] != token::ISSUER)
+    {
+        issuers.push(json!({ "issuer": token::ISSUER, "audience": token::AUDIENCE, "secret": secret.as_str() }));
+        parameters.insert("JwtIssuers".to_owned(), Value::from(issuers).to_string());
+    }
+    parameters.insert("JwtHs256Secret".to_owned(), String::new());
 }
 
 /// Returns the given template, or `None` if functions were installed with the program, or that of the workspace. The
@@ -126,4 +144,29 @@ fn template_path(options: &RunOptions) -> Result<Option<PathBuf>, Error> {
     found
         .map(Some)
         .ok_or_else(|| "there is no infra/backend.yaml here or above; name the template with --template".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_issuer_is_trusted_beside_others_and_given_once() {
+        let own = format!(r#"{{"issuer":"{}","secret":"theirs"}}"#, token::ISSUER);
+        for (given, number, hs256) in [
+            ("", 0, "s"),
+            (r#"[{"issuer":"https://acme.example"}]"#, 2, ""),
+            (&format!(r#"[{{"issuer":"https://acme.example"}},{own}]"#), 2, ""),
+            (&format!("[{own}]"), 1, ""),
+            ("no array", 0, ""),
+        ] {
+            let pairs = [("JwtIssuers", given), ("JwtHs256Secret", "s")];
+            let mut parameters = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            trust_own_issuer(&mut parameters, &Secret::given("s"));
+            let issuers: Vec<Value> = serde_json::from_str(&parameters["JwtIssuers"]).unwrap_or_default();
+            assert_eq!((issuers.len(), parameters["JwtHs256Secret"].as_str()), (number, hs256), "{given}");
+            let of_run = issuers.iter().filter(|one| one["issuer"] == token::ISSUER).count();
+            assert_eq!(of_run, usize::from(number > 0), "{given}");
+        }
+    }
 }

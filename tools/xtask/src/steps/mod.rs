@@ -27,15 +27,25 @@ pub(crate) struct Step {
     pub(crate) about: &'static str,
     /// Runs the check.
     pub(crate) run: fn(&Workspace) -> Result,
-    /// `true` for a step that a complete run runs beside the others. It needs no binary of the workspace, and writes no
-    /// log of tests.
-    pub(crate) is_beside: bool,
+    /// Place in a complete run.
+    pub(crate) lane: Lane,
+}
+
+/// Place of a step in a complete run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// One after another.
+    Main,
+    /// Beside the others, from the beginning and at the lowest priority. The step needs no binary of the workspace, and
+    /// writes no log of tests.
+    NoBinaries,
+    /// Beside the others, once the binaries are built. These steps share installed packages: no other step uses them.
+    Clients,
 }
 
 impl Step {
-    /// Lets a complete run run this step beside the others.
-    const fn beside(self) -> Self {
-        Self { is_beside: true, ..self }
+    const fn in_lane(self, lane: Lane) -> Self {
+        Self { lane, ..self }
     }
 }
 
@@ -46,10 +56,12 @@ pub(crate) const STEPS: &[Step] = &[
     step("lint", "clippy without warnings", source::lint),
     step("docs", "links, headings, the words of pages and comments, marks of snippets", source::docs),
     step("imports", "import circles, forbidden dependencies, and clients outside `clients/`", source::imports),
-    step("infra", "CloudFormation templates and the deployment script", infra::templates).beside(),
-    step("workflows", "GitHub workflows: syntax and security", infra::workflows).beside(),
-    step("release", "one version in all packages, and changelogs that describe it", release::check).beside(),
-    step("documents", "OpenAPI and AsyncAPI: validity and compatibility", contracts::documents).beside(),
+    step("infra", "CloudFormation templates and the deployment script", infra::templates).in_lane(Lane::NoBinaries),
+    step("workflows", "GitHub workflows: syntax and security", infra::workflows).in_lane(Lane::NoBinaries),
+    step("release", "one version in all packages, and changelogs that describe it", release::check)
+        .in_lane(Lane::NoBinaries),
+    step("documents", "OpenAPI and AsyncAPI: validity and compatibility", contracts::documents)
+        .in_lane(Lane::NoBinaries),
     step("test", "all tests of the workspace", tests::workspace),
     step("bedrock", "the event stream of Bedrock, replayed", tests::bedrock),
     step("fuzz", "10,000 inputs for each parser", tests::fuzz),
@@ -62,16 +74,18 @@ pub(crate) const STEPS: &[Step] = &[
     step("cost", "the cost report matches the counted requests", measure::cost),
     step("bench", "benchmarks run, and the performance report matches its results", measure::bench),
     step("rehearsal", "deployments on an emulator of AWS that enforces IAM", infra::rehearsal),
-    step("clients", "types and tests of the JavaScript client; conformance of both", clients::packages),
-    step("packages", "the JavaScript client as other projects get it, against a local run", packages::javascript),
-    step("examples", "the examples, each with a local run and a real client", examples::test),
-    step("site", "the site: built, its links checked, its snippets run", site::site),
+    step("clients", "types and tests of the JavaScript client; conformance of both", clients::packages)
+        .in_lane(Lane::Clients),
+    step("packages", "the JavaScript client as other projects get it, against a local run", packages::javascript)
+        .in_lane(Lane::Clients),
+    step("examples", "the examples, each with a local run and a real client", examples::test).in_lane(Lane::Clients),
+    step("site", "the site: built, its links checked, its snippets run", site::site).in_lane(Lane::Clients),
     step("ids", "smoke test of the local run, also out of phase; ids in HTTP clients", stack::ids),
-    step("browser", "the page in headless Chromium", stack::browser),
+    step("browser", "the page in headless Chromium", stack::browser).in_lane(Lane::Clients),
     step("permissions", "permissions that no test uses; needs the calls that `test` records", infra::permissions),
     step(totals::STEP, "number of tests that passed and failed; needs the logs of the steps with tests", totals::print),
 ];
 
 const fn step(name: &'static str, about: &'static str, run: fn(&Workspace) -> Result) -> Step {
-    Step { name, about, run, is_beside: false }
+    Step { name, about, run, lane: Lane::Main }
 }
