@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
@@ -60,6 +61,10 @@ pub(crate) fn apt_package(workspace: &Workspace, program: &str, package: &str) -
     if let Some(path) = find(program) {
         return Ok(path);
     }
+    // Another lane may install a package too, and apt waits for no other process that reads its lists.
+    fs::create_dir_all(workspace.file("target"))?;
+    let lock = File::create(workspace.file("target/apt.lock"))?;
+    lock.lock()?;
     // `sudo` removes variables, so `env` sets this one.
     let (env, sudo) = if geteuid().is_root() { ("env", None) } else { ("sudo", Some("env")) };
     let shell = &workspace.shell;
