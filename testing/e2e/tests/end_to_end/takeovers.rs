@@ -133,6 +133,7 @@ async fn interrupt(model: &Storyteller, stack: &Stack, questions: &BTreeMap<Stri
     kill_workers(stack);
     let begun = told.into_iter().filter(|(question, story)| story.calls > 0 && questions.contains_key(question));
     let interrupted: BTreeSet<String> = begun.map(|(question, _)| question).collect();
+    assert!(!interrupted.is_empty(), "none of {}", questions.len());
     // What a reader sees now is all that is left of the worker's text.
     let replies = join_all(interrupted.iter().map(|question| questions[question].reply())).await;
     for (question, (status, reply)) in interrupted.iter().zip(replies) {
