@@ -65,11 +65,14 @@ pub(crate) fn apt_package(workspace: &Workspace, program: &str, package: &str) -
     fs::create_dir_all(workspace.file("target"))?;
     let lock = File::create(workspace.file("target/apt.lock"))?;
     lock.lock()?;
+    if let Some(path) = find(program) {
+        return Ok(path);
+    }
     // `sudo` removes variables, so `env` sets this one.
     let (env, sudo) = if geteuid().is_root() { ("env", None) } else { ("sudo", Some("env")) };
     let shell = &workspace.shell;
     workspace.run(cmd!(shell, "{env} {sudo...} apt-get update -qq"))?;
-    // Another step, or the system itself, may be installing packages.
+    // The system itself may be installing packages.
     let options = ["-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"];
     let install = cmd!(shell, "{env} {sudo...} DEBIAN_FRONTEND=noninteractive apt-get install {options...} {package}");
     workspace.run(install.ignore_stdout())?;

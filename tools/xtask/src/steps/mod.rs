@@ -44,12 +44,13 @@ pub(crate) enum Lane {
 }
 
 impl Step {
+    /// Returns the step in another lane than [`Lane::Main`].
     const fn in_lane(self, lane: Lane) -> Self {
         Self { lane, ..self }
     }
 }
 
-/// All steps, in the order of a complete run: `permissions` reads the calls that `test` records, and `totals` reads the
+/// All steps, in the order of their lanes: `permissions` reads the calls that `test` records, and `totals` reads the
 /// logs of all steps with tests.
 pub(crate) const STEPS: &[Step] = &[
     step("fmt", "formatting of all Rust workspaces", source::fmt),
