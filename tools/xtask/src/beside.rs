@@ -4,6 +4,7 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use xshell::{Cmd, cmd};
@@ -18,6 +19,18 @@ pub(crate) const TESTS: &str = "test";
 
 /// First step that waits for the other lanes. It shares installed programs with one of them.
 pub(crate) const AFTER: &str = "permissions";
+
+/// Copies this program into the target folder, and returns the path of the copy. The step with the tests builds the
+/// program again, which removes the file that it was started from.
+pub(crate) fn copy_program(workspace: &Workspace) -> Result<PathBuf> {
+    let copy = workspace.target().join("xtask-of-lanes");
+    // A file that still runs cannot be written, but it can be replaced.
+    if copy.exists() {
+        fs::remove_file(&copy)?;
+    }
+    fs::copy(env::current_exe()?, &copy)?;
+    Ok(copy)
+}
 
 /// A program that runs beside the steps. Its messages are in a log.
 pub(crate) struct Beside {
@@ -35,14 +48,19 @@ impl Beside {
         Self::start(workspace, build, "target/ahead.log")
     }
 
-    /// Starts the steps of a lane, one after another.
-    pub(crate) fn steps<'a>(workspace: &Workspace, lane: Lane, steps: impl Iterator<Item = &'a Step>) -> Result<Self> {
-        let (program, names) = (env::current_exe()?, steps.map(|step| step.name));
+    /// Starts the steps of a lane, one after another, by a copy of this program.
+    pub(crate) fn steps<'a>(
+        workspace: &Workspace,
+        copy: &Path,
+        lane: Lane,
+        steps: impl Iterator<Item = &'a Step>,
+    ) -> Result<Self> {
+        let names = steps.map(|step| step.name);
         let (nice, log) = match lane {
             Lane::NoBinaries => ("19", "target/beside.log"),
             Lane::Main | Lane::Clients => ("0", "target/clients.log"),
         };
-        Self::start(workspace, cmd!(workspace.shell, "nice -n {nice} {program} ci").args(names), log)
+        Self::start(workspace, cmd!(workspace.shell, "nice -n {nice} {copy} ci").args(names), log)
     }
 
     fn start(workspace: &Workspace, command: Cmd<'_>, log: &'static str) -> Result<Self> {

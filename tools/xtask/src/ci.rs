@@ -49,7 +49,8 @@ fn run_all(workspace: &Workspace, steps: &[&'static Step]) -> Result {
     totals::remove_logs(workspace)?;
     workspace.lint_builds();
     let of_lane = |lane| steps.iter().copied().filter(move |step| step.lane == lane);
-    let mut beside = vec![Beside::steps(workspace, Lane::NoBinaries, of_lane(Lane::NoBinaries))?];
+    let program = beside::copy_program(workspace)?;
+    let mut beside = vec![Beside::steps(workspace, &program, Lane::NoBinaries, of_lane(Lane::NoBinaries))?];
     let (mut times, mut build) = (Vec::new(), None);
     // In a complete run, clippy compiles in the steps with tests.
     for step in of_lane(Lane::Main).filter(|step| step.name != LINT) {
@@ -69,7 +70,7 @@ fn run_all(workspace: &Workspace, steps: &[&'static Step]) -> Result {
         run_one(workspace, step, &mut times)?;
         if step.name == beside::TESTS {
             workspace.keep_binaries()?;
-            beside.push(Beside::steps(workspace, Lane::Clients, of_lane(Lane::Clients))?);
+            beside.push(Beside::steps(workspace, &program, Lane::Clients, of_lane(Lane::Clients))?);
         }
     }
     drop(build);
