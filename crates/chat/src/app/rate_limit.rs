@@ -65,10 +65,16 @@ pub async fn check_rate_limit(
     action: &LimitedAction<'_>,
     bucket: Bucket,
 ) -> Result<Quota> {
+    let began = clock.now();
+    let taken = limiter.take(user, action, bucket, began).await?;
     let now = clock.now();
-    match limiter.take(user, action, bucket, now).await? {
+    match taken {
         Ok(full_at) => Ok(bucket.quota(action.name(), full_at, now)),
-        Err(wait) => Err(ChatError::TooManyRequests(bucket.exhausted(action.name(), wait))),
+        Err(wait) => {
+            // The wait is from the beginning. Requests that began later may have taken their tokens before this one.
+            let left = wait.saturating_sub(began.until(now));
+            Err(ChatError::TooManyRequests(bucket.exhausted(action.name(), left)))
+        }
     }
 }
 

@@ -3,6 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::{
+    model::{error::StoreError, token_bucket::Taken},
+    ports::rate_limiter::RateLimiter,
+    testing::TestClock,
+};
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -221,4 +226,36 @@ fn a_token_pays_for_a_further_attempt_at_its_message_until_its_slot() {
     }
     let taken = SenderTokens::default().pay(BUCKET, at(0)).unwrap();
     assert_eq!(taken.again(BUCKET, taken.rest, at(0)), None, "the transaction takes it, if it commits");
+}
+
+/// Limiter that answers late, when later requests have taken all tokens.
+struct Overtaken<'a> {
+    clock: &'a TestClock,
+    took: Duration,
+}
+
+impl RateLimiter for Overtaken<'_> {
+    async fn take(
+        &self,
+        _: &UserId,
+        _: &LimitedAction<'_>,
+        bucket: Bucket,
+        now: Timestamp,
+    ) -> Result<Taken, StoreError> {
+        self.clock.sleep(self.took).await;
+        let full_at = self.clock.now().plus(bucket.every.saturating_mul(bucket.burst));
+        Ok(bucket.take(Some(full_at), now))
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_came_late_names_the_wait_from_then_on() {
+    let clock = TestClock::new(1);
+    let user = "bob".parse().unwrap();
+    for took in [0, 1, 999, 5_000] {
+        let limiter = Overtaken { clock: &clock, took: millis(took) };
+        let refused = check_rate_limit(&limiter, &clock, &user, &LimitedAction::Wait, WAIT_BUCKET).await;
+        let Err(ChatError::TooManyRequests(quota)) = refused else { panic!("{refused:?}") };
+        assert_eq!((quota.left, quota.reset), (0, WAIT_BUCKET.every), "after {took} ms");
+    }
 }
