@@ -24,16 +24,37 @@ const LOCAL_REGION: &str = "us-east-1";
 #[derive(Debug, Clone, Default, Args)]
 pub struct TargetOptions {
     /// Stack of a deployment, whose name begins the names of its tables. Region and credentials are those of the AWS CLI
-    #[arg(long, global = true, help_heading = "Target", env = "SWITCHBOARD_STACK", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Target",
+        env = "SWITCHBOARD_STACK",
+        hide_env_values = true,
+        value_name = "NAME"
+    )]
     pub stack: Option<String>,
     /// Value of the stack's parameter `TablePrefix`, if it names its tables by that
     #[arg(long, global = true, help_heading = "Target", value_name = "PREFIX")]
     pub table_prefix: Option<String>,
     /// Base URL of the deployment's REST API, for commands that use it
-    #[arg(long, global = true, help_heading = "Target", env = "SWITCHBOARD_REST_URL", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Target",
+        env = "SWITCHBOARD_REST_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub rest_url: Option<String>,
     /// URL of the deployment's @connections, for commands that close sockets
-    #[arg(long, global = true, help_heading = "Target", env = "SWITCHBOARD_MANAGEMENT_URL", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Target",
+        env = "SWITCHBOARD_MANAGEMENT_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub management_url: Option<String>,
     /// Ready file of a local run, instead of a deployment
     #[arg(long, global = true, help_heading = "Target", value_name = "FILE")]

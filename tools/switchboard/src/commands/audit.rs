@@ -163,7 +163,7 @@ fn group(stack: &str) -> String {
 #[derive(Debug, Clone, Args)]
 pub struct Operator {
     /// Your name in the audit log
-    #[arg(long = "operator", env = "USER", default_value = "operator", value_name = "NAME")]
+    #[arg(long = "operator", env = "USER", hide_env_values = true, default_value = "operator", value_name = "NAME")]
     name: String,
 }
 
