@@ -2,12 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, SharedCredentialsProvider, future},
+};
 use aws_sdk_apigatewaymanagement::{Client, config::Builder, primitives::Blob};
-use aws_smithy_async::time::StaticTimeSource;
+use aws_smithy_async::time::{StaticTimeSource, TimeSource};
 use aws_smithy_http_client::Connector;
 use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use chat::ports::socket_gateway::{Pushed, SocketGateway};
@@ -88,9 +98,13 @@ impl Server {
         }
     }
 
-    /// Returns the request of this crate.
+    /// Returns the request of this crate with a new client.
     async fn ours(&self, config: &SdkConfig, id: &str, frame: &str) -> Request {
-        let api = ManagementApi::over(connector(), config, &self.url());
+        self.pushed(&ManagementApi::over(connector(), config, &self.url()), id, frame).await
+    }
+
+    /// Returns the request of a client of this crate.
+    async fn pushed(&self, api: &ManagementApi, id: &str, frame: &str) -> Request {
         let id = id.parse().unwrap();
         let (request, pushed) = tokio::join!(self.receive(), api.push(&id, frame));
         assert_eq!(pushed.unwrap(), Pushed::Delivered);
@@ -138,6 +152,56 @@ async fn a_push_is_the_request_of_the_lean_client_of_the_sdk() {
         let ours = server.ours(&config, IDS[0], "{}").await;
         assert_eq!(ours.line, "POST /prod/@connections/L0SM9cOFvHcCIhw%3D HTTP/1.1");
     }
+}
+
+/// Clock of the test, in seconds since 1970.
+#[derive(Debug, Clone)]
+struct Clock(Arc<AtomicU64>);
+
+impl TimeSource for Clock {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Credentials that are others every six hours.
+#[derive(Debug)]
+struct Renewed(Clock);
+
+impl ProvideCredentials for Renewed {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        const HOURS: Duration = Duration::from_hours(6);
+        let number = self.0.0.load(Ordering::Relaxed) / HOURS.as_secs();
+        let until = SystemTime::UNIX_EPOCH + Duration::from_secs((number + 1) * HOURS.as_secs());
+        let token = number.is_multiple_of(2).then(|| format!("session-{number}"));
+        let credentials = Credentials::new("AKID", format!("secret-{number}"), token, Some(until), "test");
+        future::ProvideCredentials::ready(Ok(credentials))
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_kept_signs_with_the_key_of_the_day_and_the_credentials_of_the_hour() {
+    const MIDNIGHT: u64 = 20_833 * 86_400;
+    let server = Server::new().await;
+    let clock = Clock(Arc::default());
+    let config = config(None).into_builder();
+    let config = config.time_source(clock.clone());
+    let config = config.credentials_provider(SharedCredentialsProvider::new(Renewed(clock.clone()))).build();
+    let api = ManagementApi::over(connector(), &config, &server.url());
+    let mut signatures = BTreeSet::new();
+    for time in [MIDNIGHT - 2, MIDNIGHT - 1, MIDNIGHT, MIDNIGHT + 5 * 3_600, MIDNIGHT + 6 * 3_600, MIDNIGHT + 86_400] {
+        clock.0.store(time, Ordering::Relaxed);
+        // A new client of the SDK keeps nothing.
+        let client = api_gateway::client(connector(), &config, &server.url());
+        let ours = server.pushed(&api, IDS[0], "{}").await;
+        let theirs = server.theirs(&client, IDS[0], "{}").await;
+        assert_eq!(ours, theirs, "at {time}");
+        signatures.insert(ours.headers["authorization"].clone());
+    }
+    assert_eq!(signatures.len(), 6);
 }
 
 /// The lean client is configured by this project. An ordinary one has the defaults of the SDK.

@@ -7,6 +7,7 @@
 mod client;
 mod identity;
 mod push;
+mod signature;
 
 use std::sync::{Arc, LazyLock};
 

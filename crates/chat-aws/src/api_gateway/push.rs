@@ -4,10 +4,9 @@
 //! beside that of this code. `tests/push.rs` compares their requests byte for byte.
 
 use aws_config::SdkConfig;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sigv4::{
-    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
-    sign::v4,
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, SharedCredentialsProvider},
 };
 use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::{
@@ -22,28 +21,22 @@ use chat::{
     model::{error::StoreError, id::ConnectionId, limits::PUSH_DURATION},
     ports::socket_gateway::Pushed,
 };
-use http::{Request, header};
+use http::{Request, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use tokio::time::timeout;
 
-use super::identity::OneIdentity;
+use super::{
+    identity::OneIdentity,
+    signature::{CONTENT_TYPE, ESCAPED, Signature, Signer},
+};
 use crate::sdk::is_transient;
 
 /// Name of the operation ("`PostToConnection`" in the reference of the management API).
 const OPERATION: &str = "PostToConnection";
 
-/// Service name in signatures ("Service authorization reference", Amazon API Gateway).
-const SERVICE: &str = "execute-api";
-
-/// Type of the body. The SDK's client sends it too.
-const CONTENT_TYPE: &str = "application/octet-stream";
-
 /// Maximum number of bytes of a response that are read. An error's text is logged.
 pub(super) const RESPONSE_BYTES: usize = 16 * 1024;
-
-/// Characters that are not escaped in a path (RFC 3986, unreserved characters).
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -52,7 +45,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 pub(super) struct Pusher {
     /// The URL before `/@connections`.
     url: String,
-    region: String,
+    signer: Signer,
     connector: SharedHttpConnector,
     credentials: Option<SharedCredentialsProvider>,
     identity: OneIdentity,
@@ -64,7 +57,7 @@ impl Pusher {
     pub(super) fn new(identity: OneIdentity, connector: SharedHttpConnector, config: &SdkConfig, url: &str) -> Self {
         Self {
             url: url.trim_end_matches('/').to_owned(),
-            region: config.region().map(ToString::to_string).unwrap_or_default(),
+            signer: Signer::new(config.region().map(ToString::to_string).unwrap_or_default()),
             connector,
             credentials: config.credentials_provider(),
             identity,
@@ -106,28 +99,18 @@ impl Pusher {
 
     async fn request(&self, id: &ConnectionId, frame: &str) -> Result<HttpRequest, Error> {
         let identity = self.identity().await?;
-        let url = format!("{}/@connections/{}", self.url, utf8_percent_encode(id.as_str(), UNRESERVED));
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name(SERVICE)
-            .time(self.clock.now())
-            .settings(SigningSettings::default())
-            .build()?
-            .into();
-        let length = frame.len().to_string();
-        let headers =
-            [(header::CONTENT_TYPE.as_str(), CONTENT_TYPE), (header::CONTENT_LENGTH.as_str(), length.as_str())];
-        let body = SignableBody::Bytes(frame.as_bytes());
-        let signable = SignableRequest::new("POST", url.as_str(), headers.into_iter(), body)?;
-        let (signature, _) = sign(signable, &parameters)?.into_parts();
-        let mut request = Request::post(url);
-        for (name, value) in headers {
-            request = request.header(name, value);
+        let credentials = identity.data::<Credentials>().ok_or("the identity has no credentials")?;
+        let uri: Uri = format!("{}/@connections/{}", self.url, utf8_percent_encode(id.as_str(), ESCAPED)).parse()?;
+        let Signature { date, authorization } = self.signer.sign(credentials, self.clock.now(), &uri, frame)?;
+        let mut request = Request::post(uri)
+            .header(header::CONTENT_TYPE, CONTENT_TYPE)
+            .header(header::CONTENT_LENGTH, frame.len())
+            .header("x-amz-date", date)
+            .header(header::AUTHORIZATION, authorization);
+        if let Some(token) = credentials.session_token() {
+            request = request.header("x-amz-security-token", token);
         }
-        let mut request = request.body(SdkBody::from(frame))?;
-        signature.apply_to_request_http1x(&mut request);
-        Ok(HttpRequest::try_from(request)?)
+        Ok(HttpRequest::try_from(request.body(SdkBody::from(frame))?)?)
     }
 
     async fn identity(&self) -> Result<Identity, Error> {

@@ -1,6 +1,5 @@
 //! Packs an archive. The same files always make the same archive.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
@@ -111,10 +110,7 @@ fn sha256(path: &Path) -> Result<String> {
         let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else { break };
         hash.update(read);
     }
-    Ok(hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
+    Ok(hex::encode(hash.finalize()))
 }
 
 #[cfg(test)]

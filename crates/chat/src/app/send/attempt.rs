@@ -385,13 +385,5 @@ fn message(send: &SendMessage, head: &ChannelHead, message_id: MessageId, now: T
 fn fingerprint(send: &SendMessage) -> String {
     let NewMessage { content, content_type, metadata, reply_to, thread_seq } = &send.draft;
     let chosen = serde_json::json!([content, content_type, metadata, reply_to, thread_seq, send.agent]).to_string();
-    format!("{:x}", Hex(&Sha256::digest(chosen)))
-}
-
-struct Hex<'a>(&'a [u8]);
-
-impl std::fmt::LowerHex for Hex<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+    hex::encode(Sha256::digest(chosen))
 }
