@@ -1,5 +1,4 @@
-//! Responses of Bedrock, frame by frame, and the expected result of each. Used over HTTP, and through the SDK's replay
-//! client.
+//! Responses of Bedrock, frame by frame, and the expected result of each.
 
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};

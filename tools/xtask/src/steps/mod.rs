@@ -64,7 +64,6 @@ pub(crate) const STEPS: &[Step] = &[
     step("documents", "OpenAPI and AsyncAPI: validity and compatibility", contracts::documents)
         .in_lane(Lane::NoBinaries),
     step("test", "all tests of the workspace", tests::workspace),
-    step("bedrock", "the event stream of Bedrock, replayed", tests::bedrock),
     step("fuzz", "10,000 inputs for each parser", tests::fuzz),
     step("contracts", "pacts of the consumers, verified by the provider", contracts::pacts),
     step("generated", "clients by four generators, each in a conversation with a local run", contracts::generated),

@@ -9,7 +9,6 @@ use crate::workspace::Workspace;
 pub(super) fn fmt(workspace: &Workspace) -> Result {
     let shell = &workspace.shell;
     workspace.run(cmd!(shell, "cargo fmt --all --check"))?;
-    workspace.run(cmd!(shell, "cargo fmt --manifest-path testing/bedrock/Cargo.toml --check"))?;
     workspace.run(cmd!(shell, "cargo fmt --all --check --manifest-path contracts/Cargo.toml"))?;
     workspace.run(cmd!(shell, "cargo fmt --manifest-path testing/fuzz/Cargo.toml --check"))
 }

@@ -18,14 +18,6 @@ pub(super) fn workspace(workspace: &Workspace) -> Result {
     workspace.tee(cmd!(workspace.shell, "cargo test --workspace --locked"), &mut workspace.log("test")?)
 }
 
-/// Runs the tests with recorded event streams of Bedrock, in the target folder of the workspace.
-pub(super) fn bedrock(workspace: &Workspace) -> Result {
-    let target = workspace.target();
-    let command = cmd!(workspace.shell, "cargo test --manifest-path testing/bedrock/Cargo.toml --target-dir {target}");
-    // A crate of its own, which is not linted.
-    workspace.tee(command.env_remove("RUSTC_WORKSPACE_WRAPPER"), &mut workspace.log("bedrock")?)
-}
-
 /// Fuzzes each parser.
 pub(super) fn fuzz(workspace: &Workspace) -> Result {
     install::apt(workspace, "g++")?;

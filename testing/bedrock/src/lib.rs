@@ -1,1 +1,0 @@
-//! Contains only tests: Bedrock's responses through the SDK's own replaying client.
