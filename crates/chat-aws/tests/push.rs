@@ -164,7 +164,7 @@ impl TimeSource for Clock {
     }
 }
 
-/// Credentials that are others every six hours.
+/// Credentials that change every six hours, three hours before midnight and so on.
 #[derive(Debug)]
 struct Renewed(Clock);
 
@@ -173,9 +173,9 @@ impl ProvideCredentials for Renewed {
     where
         Self: 'a,
     {
-        const HOURS: Duration = Duration::from_hours(6);
-        let number = self.0.0.load(Ordering::Relaxed) / HOURS.as_secs();
-        let until = SystemTime::UNIX_EPOCH + Duration::from_secs((number + 1) * HOURS.as_secs());
+        const HOURS: u64 = 3_600;
+        let number = (self.0.0.load(Ordering::Relaxed) + 3 * HOURS) / (6 * HOURS);
+        let until = SystemTime::UNIX_EPOCH + Duration::from_secs((number + 1) * 6 * HOURS - 3 * HOURS);
         let token = number.is_multiple_of(2).then(|| format!("session-{number}"));
         let credentials = Credentials::new("AKID", format!("secret-{number}"), token, Some(until), "test");
         future::ProvideCredentials::ready(Ok(credentials))
