@@ -24,8 +24,8 @@ pub(super) struct Export {
     #[arg(value_name = "USER")]
     user: UserId,
     /// File to write; the default is standard output
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Maximum number of read capacity units per second
     #[arg(long, default_value_t = READ_UNITS, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     read_units: u32,
@@ -35,7 +35,7 @@ impl Export {
     pub(super) async fn run(self, target: &Target, output: &Output) -> Result<()> {
         let items = user_items(target, self.read_units);
         let exporter = Exporter { items: &items, clock: &SystemClock };
-        let mut out: Box<dyn Write> = match &self.out {
+        let mut out: Box<dyn Write> = match &self.output {
             Some(path) => {
                 let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
                 Box::new(BufWriter::new(file))
