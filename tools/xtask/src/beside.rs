@@ -13,8 +13,8 @@ use crate::Result;
 use crate::steps::{Lane, Step};
 use crate::workspace::Workspace;
 
-/// Step that builds and tests the workspace. The build of the contracts begins with it, and the lane of the clients after
-/// it.
+/// Step that builds and tests the workspace. The build of the contracts begins with it, and the lane
+/// [`Lane::WithBinaries`] after it.
 pub(crate) const TESTS: &str = "test";
 
 /// First step that waits for the other lanes. It shares installed programs with one of them.
@@ -58,7 +58,7 @@ impl Beside {
         let names = steps.map(|step| step.name);
         let (nice, log) = match lane {
             Lane::NoBinaries => ("19", "target/beside.log"),
-            Lane::Main | Lane::Clients => ("0", "target/clients.log"),
+            Lane::Main | Lane::WithBinaries => ("0", "target/with-binaries.log"),
         };
         Self::start(workspace, cmd!(workspace.shell, "nice -n {nice} {copy} ci").args(names), log)
     }

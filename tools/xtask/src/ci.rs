@@ -70,7 +70,7 @@ fn run_all(workspace: &Workspace, steps: &[&'static Step]) -> Result {
         run_one(workspace, step, &mut times)?;
         if step.name == beside::TESTS {
             workspace.keep_binaries()?;
-            beside.push(Beside::steps(workspace, &program, Lane::Clients, of_lane(Lane::Clients))?);
+            beside.push(Beside::steps(workspace, &program, Lane::WithBinaries, of_lane(Lane::WithBinaries))?);
         }
     }
     drop(build);

@@ -40,7 +40,7 @@ pub(crate) enum Lane {
     /// writes no log of tests.
     NoBinaries,
     /// Beside the others, once the binaries are built. These steps share installed packages: no other step uses them.
-    Clients,
+    WithBinaries,
 }
 
 impl Step {
@@ -67,21 +67,24 @@ pub(crate) const STEPS: &[Step] = &[
     step("fuzz", "10,000 inputs for each parser", tests::fuzz),
     step("contracts", "pacts of the consumers, verified by the provider", contracts::pacts),
     step("generated", "clients by four generators, each in a conversation with a local run", contracts::generated),
-    step("requests", "generated requests, valid and invalid (schemathesis)", contracts::requests),
+    step("requests", "generated requests, valid and invalid (schemathesis)", contracts::requests)
+        .in_lane(Lane::WithBinaries),
     step("trace", "one trace from request to socket, with an independent receiver", stack::trace),
     step("faults", "real processes under injected faults", stack::faults),
     step("crate", "the program of the Rust client's README, with the packaged client", package_rust::check),
     step("cost", "the cost report matches the counted requests", measure::cost),
     step("bench", "benchmarks run, and the performance report matches its results", measure::bench),
-    step("rehearsal", "deployments on an emulator of AWS that enforces IAM", infra::rehearsal),
+    step("rehearsal", "deployments on an emulator of AWS that enforces IAM", infra::rehearsal)
+        .in_lane(Lane::WithBinaries),
     step("clients", "types and tests of the JavaScript client; conformance of both", clients::packages)
-        .in_lane(Lane::Clients),
+        .in_lane(Lane::WithBinaries),
     step("packages", "the JavaScript client as other projects get it, against a local run", packages::javascript)
-        .in_lane(Lane::Clients),
-    step("examples", "the examples, each with a local run and a real client", examples::test).in_lane(Lane::Clients),
-    step("site", "the site: built, its links checked, its snippets run", site::site).in_lane(Lane::Clients),
+        .in_lane(Lane::WithBinaries),
+    step("examples", "the examples, each with a local run and a real client", examples::test)
+        .in_lane(Lane::WithBinaries),
+    step("site", "the site: built, its links checked, its snippets run", site::site).in_lane(Lane::WithBinaries),
     step("ids", "smoke test of the local run, also out of phase; ids in HTTP clients", stack::ids),
-    step("browser", "the page in headless Chromium", stack::browser).in_lane(Lane::Clients),
+    step("browser", "the page in headless Chromium", stack::browser).in_lane(Lane::WithBinaries),
     step("permissions", "permissions that no test uses; needs the calls that `test` records", infra::permissions),
     step(totals::STEP, "number of tests that passed and failed; needs the logs of the steps with tests", totals::print),
 ];
