@@ -165,6 +165,12 @@ impl Drop for Progress {
     }
 }
 
+/// Returns a count with its noun: `one` for 1, else `many`.
+pub fn counted(count: impl Into<u64>, one: &str, many: &str) -> String {
+    let count = count.into();
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 fn answer(input: &mut impl BufRead) -> Result<()> {
     let mut line = String::new();
     input.read_line(&mut line)?;
@@ -212,6 +218,12 @@ mod tests {
         let column = lines[0].find("COUNT").unwrap();
         assert_eq!((lines[1].find('7'), lines[2].find("12345")), (Some(column), Some(column)), "{text}");
         assert!(lines.iter().all(|line| line.trim_end() == *line), "{text}");
+    }
+
+    #[test]
+    fn one_of_a_thing_is_named_in_the_singular() {
+        let told = [0_u64, 1, 2].map(|count| counted(count, "reply", "replies"));
+        assert_eq!(told, ["0 replies", "1 reply", "2 replies"]);
     }
 
     #[test]

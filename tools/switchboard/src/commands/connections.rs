@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::audit::Operator;
 use crate::{
-    output::{Output, Row},
+    output::{Output, Row, counted},
     refusal::Refusal,
     target::Target,
 };
@@ -157,7 +157,7 @@ impl Close {
         if closing.is_empty() {
             return output.rows(&closing);
         }
-        output.confirm(format!("close {} connections?", closing.len()))?;
+        output.confirm(format!("close {}?", counted(u64::try_from(closing.len())?, "connection", "connections")))?;
         for one in &closing {
             let key = ConnectionKey { id: one.connection_id.clone(), connected_at: one.connected_at };
             close_connection(&connections, &sockets, &SystemClock, &one.user_id, &key).await?;

@@ -21,9 +21,9 @@ use chat_aws::{DynamoTransfer, Pace};
 use clap::Args;
 use serde_json::json;
 
-use super::{Place, all_channels};
+use super::{Place, all_channels, summary};
 use crate::{
-    output::{Output, Progress},
+    output::{Output, Progress, counted},
     refusal::Refusal,
     target::Target,
 };
@@ -69,7 +69,11 @@ impl Export {
             check_channels(&part, &wanted)?;
         }
         if done.has_header {
-            output.note(format_args!("Going on after {} messages in {}", done.counts.messages, part.display()));
+            output.note(format_args!(
+                "Going on after {} in {}",
+                counted(done.counts.messages, "message", "messages"),
+                part.display()
+            ));
         }
         let mut sink = Sink::new(opened, done, output.progress("Exporting", None));
         let counts = write_export(&transfer, &wanted, is_of_all, &mut sink).await?;
@@ -81,10 +85,6 @@ impl Export {
         });
         output.result(&value, format_args!("{}: {}", file.display(), summary(counts)))
     }
-}
-
-fn summary(Counts { channels, members, messages }: Counts) -> String {
-    format!("{channels} channels, {members} members, {messages} messages")
 }
 
 /// Place of the records.

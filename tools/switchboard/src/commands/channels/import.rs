@@ -17,10 +17,11 @@ use chat_aws::Pace;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::summary;
 use crate::{
     commands::progress_file::ProgressFile,
     formats::{self, Losses, UserOptions, mattermost::Mattermost, slack::Slack, users::Attribute},
-    output::{Output, Progress},
+    output::{Output, Progress, counted},
     target::Target,
 };
 
@@ -94,9 +95,11 @@ impl Import {
             "channels": counts.channels, "members": counts.members, "messages": counts.messages,
             "skipped_channels": state.skipped, "left_out": losses,
         });
-        let skipped = if state.skipped == 0 { String::new() } else { format!(", {} channels skipped", state.skipped) };
-        let text =
-            format!("{} channels, {} members, {} messages{skipped}", counts.channels, counts.members, counts.messages);
+        let skipped = match state.skipped {
+            0 => String::new(),
+            skipped => format!(", {} skipped", counted(skipped, "channel", "channels")),
+        };
+        let text = summary(counts) + &skipped;
         output.result(&value, text)
     }
 

@@ -8,13 +8,17 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use chat::{
+    app::transfer::Counts,
     model::id::{ChannelId, TenantId},
     ports::channel_transfer::ChannelTransfer,
 };
 use clap::{Args, Subcommand};
 
 use self::{export::Export, import::Import, list::List};
-use crate::{output::Output, target::Target};
+use crate::{
+    output::{Output, counted},
+    target::Target,
+};
 
 /// Commands for channels.
 #[derive(Debug, Args)]
@@ -55,6 +59,16 @@ impl Channels {
 
 /// Id of a channel with its tenant.
 type Place = (Option<TenantId>, ChannelId);
+
+/// Returns the numbers of records as a line of text.
+fn summary(Counts { channels, members, messages }: Counts) -> String {
+    [
+        counted(channels, "channel", "channels"),
+        counted(members, "member", "members"),
+        counted(messages, "message", "messages"),
+    ]
+    .join(", ")
+}
 
 /// Returns all channels, or those of one tenant, in their order.
 async fn all_channels(transfer: &impl ChannelTransfer, tenant: Option<&TenantId>) -> Result<BTreeSet<Place>> {

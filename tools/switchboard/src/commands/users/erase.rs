@@ -27,7 +27,7 @@ use serde::Serialize;
 use super::{READ_UNITS, user_items};
 use crate::{
     commands::{audit::Operator, connections::sockets, progress_file::ProgressFile},
-    output::Output,
+    output::{Output, counted},
     target::Target,
 };
 
@@ -197,7 +197,8 @@ impl Erase {
             bail!("the user is still the only owner of {}: run again with --heir", report.ownerless.join(", "));
         }
         if !report.left.is_empty() {
-            bail!("{} items of others have the id as a word: look at them, and change them by hand", report.left.len());
+            let left = counted(u64::try_from(report.left.len())?, "item", "items");
+            bail!("the id is left as a word in {left} of others: look there, and change the text by hand");
         }
         Ok(())
     }
@@ -213,11 +214,17 @@ fn is_transient(error: &ChatError) -> bool {
 
 fn text(report: &Report<'_>) -> String {
     let Erased { messages, replies, mentions, reactions, memberships, connections, items } = report.erased;
-    let mut text = format!(
-        "{}: {messages} messages, {replies} replies to them, {mentions} mentions, {reactions} reactions, {memberships} \
-         memberships, {connections} connections and {items} other items erased in {} passes",
-        report.user_id, report.passes
-    );
+    let erased = [
+        counted(messages, "message", "messages"),
+        counted(replies, "reply to them", "replies to them"),
+        counted(mentions, "mention", "mentions"),
+        counted(reactions, "reaction", "reactions"),
+        counted(memberships, "membership", "memberships"),
+        counted(connections, "connection", "connections"),
+    ]
+    .join(", ");
+    let (items, passes) = (counted(items, "other item", "other items"), counted(report.passes, "pass", "passes"));
+    let mut text = format!("{}: {erased} and {items} erased in {passes}", report.user_id);
     if report.is_clean {
         text.push_str("; the last pass read all tables and found nothing");
     }
