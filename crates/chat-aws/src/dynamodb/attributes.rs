@@ -240,6 +240,26 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for TypedElements<A> {
     }
 }
 
+/// Reads an item.
+pub(super) fn item<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_map(Fields(PhantomData))
+}
+
+/// Reads a value of the domain from the attributes of an item.
+struct Fields<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an item")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(TypedEntries(map)))
+    }
+}
+
 /// Reads an item with a `channel_id` and perhaps an `expires_at`.
 ///
 /// The value gets the channel's id alone, and no `expires_at`. The item's own is returned beside the value.

@@ -2,16 +2,9 @@
 //! refuse. A gate is written in the transaction that ends subscriptions. It is read with the subscriptions.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chat::model::{
-    channel::Visibility, connection::Gate, id::UserId, incarnation::ChannelKey, limits::GATE_DURATION, time::Timestamp,
-};
+use chat::model::{channel::Visibility, id::UserId, incarnation::ChannelKey, limits::GATE_DURATION, time::Timestamp};
 
-use crate::dynamodb::{
-    expiry,
-    item::{Item, flag, n},
-    keys::Keys,
-    transaction::Write,
-};
+use crate::dynamodb::{expiry, item::n, keys::Keys, transaction::Write};
 
 const CLOSED: &str = "closed";
 const PRIVATE: &str = "private";
@@ -52,10 +45,4 @@ impl Gates<'_> {
     pub(crate) fn unblock(self, channel: &ChannelKey, user: &UserId) -> Write {
         Write::delete(self.table, self.keys.blocked(channel, user))
     }
-}
-
-/// Copies the flags of a gate's item to `gate`.
-pub(crate) fn read(gate: &mut Gate, item: &Item) {
-    gate.closed = flag(item, CLOSED);
-    gate.private = flag(item, PRIVATE);
 }

@@ -20,6 +20,7 @@ mod invitations;
 mod item;
 pub(crate) mod keys;
 mod last_change;
+mod page;
 mod pending_ends;
 mod pending_items;
 mod range_query;

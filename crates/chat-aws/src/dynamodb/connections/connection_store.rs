@@ -23,25 +23,24 @@ use super::{
     AS_CONNECTED, DynamoConnections, connection_id,
     connection_items::{ConnectionItem, UserConnectionItem},
     living,
-    subscriptions::{Unsubscribed, read_audience},
+    subscriptions::{AudienceReader, Unsubscribed},
     updated,
 };
-use crate::{
-    dynamodb::{
-        batch,
-        expiry::end_of,
-        item::{n, read, s},
-        keys::{self, Place},
-        transaction::{OPERATION, Part, Ran, Transaction, Write},
-    },
-    sdk::sdk_error,
+use crate::dynamodb::{
+    batch,
+    expiry::end_of,
+    item::{n, read, s},
+    keys::{self, Place},
+    page,
+    transaction::{OPERATION, Part, Ran, Transaction, Write},
 };
 
 /// Maximum attempts to subscribe a connection whose token changes meanwhile.
 const SUBSCRIBE_ATTEMPTS: usize = 4;
 
-/// Maximum number of items that one page of an audience reads, about 200 KB.
-const AUDIENCE_PAGE: i32 = 1_000;
+/// Maximum number of items that one page of an audience reads, about 100 KB: a shard, and the items before the
+/// subscriptions. A shard is dispatched while the next page is read.
+const AUDIENCE_PAGE: i32 = 512;
 
 impl ConnectionStore for DynamoConnections {
     async fn register_pending(&self, connection: &Connection) -> Result<(), StoreError> {
@@ -179,7 +178,9 @@ impl ConnectionStore for DynamoConnections {
                 .expression_attribute_values(":subscriptions", s(keys::first_subscription()))
         };
         let mut audience = Audience::default();
-        read_audience(self.all(query).await?, &mut audience, &mut Parts::default())?;
+        for entry in page::read_all(query, AudienceReader).await? {
+            entry.add_to(&mut audience, &mut Parts::default());
+        }
         Ok(audience.gate)
     }
 
@@ -192,17 +193,17 @@ impl ConnectionStore for DynamoConnections {
     ) -> Result<SubscriptionPage, StoreError> {
         let mut at = after.cloned().unwrap_or_else(|| AudienceCursor::start(Parts::ONE));
         let place = Place { channel: channel.clone(), part: at.part };
-        let page = living(self.partition(self.keys.part(&place)), now)
+        let query = living(self.partition(self.keys.part(&place)), now)
             .key_condition_expression("pk = :pk AND begins_with(sk, :subscriptions)")
             .expression_attribute_values(":subscriptions", s(keys::first_subscription()))
             .limit(i32::from(limit))
-            .set_exclusive_start_key(at.after.take().map(|id| self.keys.subscription(&place, &id)))
-            .send()
-            .await
-            .map_err(|error| sdk_error("Query", error))?;
+            .set_exclusive_start_key(at.after.take().map(|id| self.keys.subscription(&place, &id)));
+        let page = page::read(query, AudienceReader).await?;
         let mut audience = Audience::default();
-        read_audience(page.items.unwrap_or_default(), &mut audience, &mut Parts::default())?;
-        let next_after = if let Some(last) = &page.last_evaluated_key {
+        for entry in page.values {
+            entry.add_to(&mut audience, &mut Parts::default());
+        }
+        let next_after = if let Some(last) = &page.last_key {
             Some(AudienceCursor { after: Some(connection_id(last)?), ..at })
         } else {
             // The number is beside the gate, which these pages leave out.

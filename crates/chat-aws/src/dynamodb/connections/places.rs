@@ -35,15 +35,13 @@ use chat::{
 
 use super::{
     DynamoConnections, connection_id, living,
-    subscriptions::{parts, read_audience},
+    subscriptions::{AudienceReader, parts},
 };
-use crate::{
-    dynamodb::{
-        item::{Item, n, text},
-        keys::{self, Place},
-        transaction::{Part, Transaction, Write},
-    },
-    sdk::sdk_error,
+use crate::dynamodb::{
+    item::{Item, n, text},
+    keys::{self, Place},
+    page,
+    transaction::{Part, Transaction, Write},
 };
 
 /// Maximum age of the list of divided channels by which a writer chooses a part.
@@ -163,10 +161,11 @@ impl DynamoConnections {
         let mut audience = Audience::default();
         let next = loop {
             let query = living(self.partition(self.keys.part(&place)), now).set_limit(limit);
-            let page = query.set_exclusive_start_key(start.take()).send().await;
-            let page = page.map_err(|error| sdk_error("Query", error))?;
-            read_audience(page.items.unwrap_or_default(), &mut audience, &mut cursor.parts)?;
-            let Some(last) = page.last_evaluated_key else { break cursor.next_part() };
+            let page = page::read(query.set_exclusive_start_key(start.take()), AudienceReader).await?;
+            for entry in page.values {
+                entry.add_to(&mut audience, &mut cursor.parts);
+            }
+            let Some(last) = page.last_key else { break cursor.next_part() };
             if let Ok(after) = connection_id(&last) {
                 break Some(AudienceCursor { after: Some(after), ..cursor.clone() });
             }

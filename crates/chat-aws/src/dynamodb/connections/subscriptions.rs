@@ -1,5 +1,7 @@
 //! Subscriptions, among the items of a channel's audience.
 
+use std::borrow::Cow;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat::model::{
     connection::{Audience, Connection, ConnectionKey, Subscription, UserConnection},
@@ -13,27 +15,25 @@ use futures::{
     StreamExt, TryStreamExt,
     future::{join, try_join},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use telemetry::metrics;
 
 use super::{AS_CONNECTED, DynamoConnections, WRITES_AT_ONCE, connection_items::ConnectionItem, updated};
-use crate::{
-    dynamodb::{
-        expiry::{end_of, kept_until},
-        gate,
-        item::{Item, attribute, n, number, read, s, text, write},
-        keys::{self, AudienceSort, Place},
-        transaction::{OPERATION, Part, Ran, Transaction, Write},
-    },
-    sdk::decode_error,
+use crate::dynamodb::{
+    attributes,
+    expiry::{end_of, kept_until},
+    item::{Item, attribute, n, number, read, s, write},
+    keys::{self, AudienceSort, Place},
+    page::ItemReader,
+    transaction::{OPERATION, Part, Ran, Transaction, Write},
 };
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct SubscriptionItem {
+#[derive(Serialize)]
+struct SubscriptionItem {
     user_id: UserId,
-    pub(super) connected_at: Timestamp,
+    connected_at: Timestamp,
     expires_at: i64,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     member: bool,
 }
 
@@ -189,21 +189,134 @@ pub(super) fn parts(item: &Item) -> Option<Parts> {
     Parts::new(u32::try_from(number(item, "parts")?).ok()?)
 }
 
-/// Adds the items of an audience's partition to `audience`. Sets `parts` if their number is among the items.
-pub(super) fn read_audience(items: Vec<Item>, audience: &mut Audience, parts: &mut Parts) -> Result<(), StoreError> {
-    for item in items {
-        let sk = text(&item, "sk").unwrap_or_default();
-        match AudienceSort::read(sk).map_err(|error| decode_error("Query", error))? {
-            AudienceSort::Gate => gate::read(&mut audience.gate, &item),
-            AudienceSort::Parts => *parts = self::parts(&item).unwrap_or_default(),
-            AudienceSort::Blocked(user) => _ = audience.gate.blocked.insert(user),
-            AudienceSort::Subscription(id) => {
-                let SubscriptionItem { user_id, connected_at, expires_at, member } = read("Query", item)?;
-                let (connection, expires_at) = (ConnectionKey { id, connected_at }, end_of(expires_at));
-                let one = Subscription { connection, user_id, expires_at, member };
-                audience.subscriptions.push(one);
-            }
+/// Attributes of the items in an audience's partition.
+#[derive(Deserialize)]
+struct AudienceItem<'a> {
+    #[serde(borrow)]
+    sk: Cow<'a, str>,
+    user_id: Option<UserId>,
+    connected_at: Option<Timestamp>,
+    expires_at: Option<i64>,
+    #[serde(default)]
+    member: bool,
+    #[serde(default)]
+    closed: bool,
+    #[serde(default)]
+    private: bool,
+    parts: Option<u32>,
+}
+
+/// An item of an audience's partition.
+#[derive(Debug)]
+pub(super) enum AudienceEntry {
+    /// The flags of the gate.
+    Gate { closed: bool, private: bool },
+    /// The number of parts.
+    Parts(Parts),
+    /// A user whose subscriptions the gate refuses.
+    Blocked(UserId),
+    /// A subscription.
+    Subscription(Subscription),
+}
+
+impl AudienceEntry {
+    /// Adds the item to an audience, or sets the number of its parts.
+    pub(super) fn add_to(self, audience: &mut Audience, parts: &mut Parts) {
+        match self {
+            Self::Gate { closed, private } => (audience.gate.closed, audience.gate.private) = (closed, private),
+            Self::Parts(stored) => *parts = stored,
+            Self::Blocked(user) => _ = audience.gate.blocked.insert(user),
+            Self::Subscription(subscription) => audience.subscriptions.push(subscription),
         }
     }
-    Ok(())
+}
+
+/// Reads the items of an audience's partition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AudienceReader;
+
+impl ItemReader for AudienceReader {
+    type Value = AudienceEntry;
+
+    fn read<'de, D: Deserializer<'de>>(&self, item: D) -> Result<Option<AudienceEntry>, D::Error> {
+        let item: AudienceItem<'de> = attributes::item(item)?;
+        Ok(Some(match AudienceSort::read(&item.sk).map_err(D::Error::custom)? {
+            AudienceSort::Gate => AudienceEntry::Gate { closed: item.closed, private: item.private },
+            AudienceSort::Parts => AudienceEntry::Parts(item.parts.and_then(Parts::new).unwrap_or_default()),
+            AudienceSort::Blocked(user) => AudienceEntry::Blocked(user),
+            AudienceSort::Subscription(id) => {
+                let missing = D::Error::missing_field;
+                let connected_at = item.connected_at.ok_or_else(|| missing("connected_at"))?;
+                AudienceEntry::Subscription(Subscription {
+                    connection: ConnectionKey { id, connected_at },
+                    user_id: item.user_id.ok_or_else(|| missing("user_id"))?,
+                    expires_at: end_of(item.expires_at.ok_or_else(|| missing("expires_at"))?),
+                    member: item.member,
+                })
+            }
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::dynamodb::page;
+
+    fn subscription(more: &Value) -> Value {
+        let mut item = json!({
+            "pk": { "S": "chan#t~c@01JDYZ3N6RZZZZZZZZZZZZZZZZ" }, "sk": { "S": "conn#L0SM9cOFvHcCIhw=" },
+            "user_id": { "S": "alice=40example.com" }, "connected_at": { "S": "2026-11-30T02:51:06.123Z" },
+            "expires_at": { "N": "1764471066" },
+        });
+        item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        item
+    }
+
+    fn audience(items: &[Value]) -> serde_json::Result<(Audience, Parts)> {
+        let body = json!({ "Items": items }).to_string();
+        let (mut audience, mut parts) = (Audience::default(), Parts::default());
+        for entry in page::parse(body.as_bytes(), &AudienceReader)?.values {
+            entry.add_to(&mut audience, &mut parts);
+        }
+        Ok((audience, parts))
+    }
+
+    #[test]
+    fn an_audience_has_its_gate_its_parts_and_its_subscriptions() {
+        let (found, parts) = audience(&[
+            json!({ "sk": { "S": "a-gate" }, "private": { "BOOL": true }, "expires_at": { "N": "1" } }),
+            json!({ "sk": { "S": "a-parts" }, "parts": { "N": "4" }, "expires_at": { "N": "253402300799" } }),
+            json!({ "sk": { "S": "blocked#bob" }, "expires_at": { "N": "1" } }),
+            subscription(&json!({})),
+            subscription(&json!({ "member": { "BOOL": true }, "sk": { "S": "conn#other" } })),
+        ])
+        .unwrap();
+        assert!(found.gate.private && !found.gate.closed && found.gate.blocked.len() == 1);
+        assert_eq!(parts, Parts::new(4).unwrap());
+        let one = Subscription {
+            connection: ConnectionKey {
+                id: "L0SM9cOFvHcCIhw=".parse().unwrap(),
+                connected_at: "2026-11-30T02:51:06.123Z".parse().unwrap(),
+            },
+            user_id: "alice=40example.com".parse().unwrap(),
+            expires_at: end_of(1_764_471_066),
+            member: false,
+        };
+        let key = ConnectionKey { id: "other".parse().unwrap(), ..one.connection.clone() };
+        let other = Subscription { connection: key, member: true, ..one.clone() };
+        assert_eq!(found.subscriptions, [one, other]);
+    }
+
+    #[test]
+    fn a_damaged_subscription_is_an_error() {
+        for name in ["sk", "user_id", "connected_at", "expires_at"] {
+            let mut item = subscription(&json!({}));
+            item.as_object_mut().unwrap().remove(name);
+            assert!(audience(&[item]).is_err(), "{name}");
+            assert!(audience(&[subscription(&json!({ name: { "S": "a b" } }))]).is_err(), "{name}");
+        }
+    }
 }

@@ -7,7 +7,6 @@
 //! | `changes.rs` | edits, deletions and reactions |
 //! | `items.rs` | the item of a message |
 //! | `numbers.rs` | the numbers of changes, and the reads by them |
-//! | `page.rs` | pages of a query, read from its JSON |
 //! | `previews.rs` | parts of messages for lists of channels |
 //! | `reads.rs` | reads of items and of a range |
 //! | `threads.rs` | the items of threads, and the reads by them |
@@ -17,7 +16,6 @@ mod append;
 mod changes;
 mod items;
 mod numbers;
-mod page;
 mod previews;
 mod reads;
 mod threads;

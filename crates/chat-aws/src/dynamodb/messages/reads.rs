@@ -9,18 +9,40 @@ use chat::{
     ports::message_store::{Excerpt, Range, SELECTION_READS},
 };
 
-use super::{DynamoMessages, page};
+use super::DynamoMessages;
+use serde::{Deserializer, de::DeserializeSeed};
+
 use crate::{
     dynamodb::{
+        attributes::ItemOf,
         instructions::read_channel,
         item::{Item, n, number, read, s, text},
+        keys::Keys,
         last_change,
+        page::{self, ItemReader},
     },
     sdk::sdk_error,
 };
 
 /// Maximum number of messages that one filtered query covers. A page ends at 1 MB in any case.
 const MOST_AT_ONCE: usize = 1_000;
+
+/// Reads messages, and leaves out those that have expired.
+#[derive(Debug)]
+struct LiveMessages {
+    keys: Keys,
+    now: Timestamp,
+}
+
+impl ItemReader for LiveMessages {
+    type Value = Message;
+
+    fn read<'de, D: Deserializer<'de>>(&self, item: D) -> Result<Option<Message>, D::Error> {
+        let (message, expires_at) = ItemOf::<Message>::new(&self.keys).deserialize(item)?;
+        // TTL deletes late ("Using time to live (TTL) in DynamoDB").
+        Ok(Some(message).filter(|_| expires_at.is_none_or(|secs| secs > self.now.as_secs())))
+    }
+}
 
 impl DynamoMessages {
     pub(super) async fn get(&self, table: &str, key: Item) -> Result<Option<Item>, StoreError> {
@@ -69,8 +91,8 @@ impl DynamoMessages {
         loop {
             let wanted = usize::from(limit) - messages.len();
             let query = self.range(channel, range, wanted).set_exclusive_start_key(start.take());
-            let page = page::read(query, &self.keys, now).await?;
-            messages.extend(page.messages);
+            let page = page::read(query, self.live(now)).await?;
+            messages.extend(page.values);
             start = page.last_key;
             if start.is_none() || messages.len() >= usize::from(limit) {
                 return Ok(messages);
@@ -92,8 +114,8 @@ impl DynamoMessages {
         for _ in 0..SELECTION_READS {
             let query = self.range(channel, range, at_once).set_exclusive_start_key(start.take());
             let query = query.filter_expression("attribute_not_exists(thread_seq)");
-            let page = page::read(query, &self.keys, now).await?;
-            messages.extend(page.messages);
+            let page = page::read(query, self.live(now)).await?;
+            messages.extend(page.values);
             start = page.last_key;
             if start.is_none() || messages.len() > limit {
                 break;
@@ -107,6 +129,11 @@ impl DynamoMessages {
         }
         let rest = start.and_then(|key| u64::try_from(number(&key, "seq")?).ok()).map(Seq::new);
         Ok(Excerpt { messages, rest })
+    }
+
+    /// Returns the reader of the messages that have not expired by `now`.
+    fn live(&self, now: Timestamp) -> LiveMessages {
+        LiveMessages { keys: self.keys.clone(), now }
     }
 
     /// Returns the query of up to `limit` messages of a range.
@@ -132,4 +159,41 @@ impl DynamoMessages {
 /// Returns whether a message has not expired. TTL deletes late ("Using time to live (TTL) in DynamoDB").
 pub(super) fn is_live(item: &Item, now: Timestamp) -> bool {
     number(item, "expires_at").is_none_or(|secs| secs > now.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn item(seq: u64, more: &Value) -> Value {
+        let mut item = json!({
+            "channel_id": { "S": "t~c@01JDYZ3N6RZZZZZZZZZZZZZZZZ" }, "seq": { "N": seq.to_string() },
+            "message_id": { "S": "01JDYZ3N6RZZZZZZZZZZZZZZZZ" }, "version": { "N": "1" },
+            "sender_id": { "S": "bob" }, "role": { "S": "user" }, "content": { "S": "hi" },
+            "content_type": { "S": "text/plain" }, "created_at": { "S": "2026-11-30T02:51:06.123Z" },
+            "reactions": { "M": {} }, "thread": { "M": {} },
+        });
+        item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        item
+    }
+
+    #[test]
+    fn a_page_has_the_live_messages_of_the_channel() {
+        let reader =
+            LiveMessages { keys: Keys::for_tenant(Some(&"t".parse().unwrap())), now: Timestamp::from_secs(100) };
+        let body = json!({ "Items": [
+            item(4, &json!({})),
+            item(3, &json!({ "expires_at": { "N": "100" } })),
+            item(2, &json!({ "expires_at": { "N": "101" } })),
+            item(1, &json!({ "no_agent": { "S": "1" }, "rev": { "N": "7" } })),
+        ] });
+        let messages = page::parse(body.to_string().as_bytes(), &reader).unwrap().values;
+        let found: Vec<(&str, u64)> =
+            messages.iter().map(|message| (message.channel_id.as_str(), message.seq.get())).collect();
+        assert_eq!(found, [("c", 4), ("c", 2), ("c", 1)]);
+        let bad = json!({ "Items": [item(1, &json!({ "seq": { "S": "1" } }))] });
+        assert!(page::parse(bad.to_string().as_bytes(), &reader).is_err());
+    }
 }
