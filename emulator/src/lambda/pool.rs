@@ -4,10 +4,11 @@ use std::{
     collections::VecDeque,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{FunctionError, InvokeError, Runner};
 use crate::{quotas::Execution, stack::Function};
@@ -46,6 +47,9 @@ pub(super) struct Pool {
     start: Start,
     /// Maximum number of environments.
     concurrency: usize,
+    /// Permits of attempts of asynchronous invocations, twice as many as the machine has processors. An environment at
+    /// AWS has a processor of its own. Here they share those of the machine: more at once take longer together.
+    pub(super) asynchronous: Semaphore,
     state: Mutex<State>,
 }
 
@@ -73,7 +77,8 @@ impl Pool {
         runner: Arc<Runner>,
         start: Start,
     ) -> Self {
-        Self { function, binary, runner, concurrency, start, state: Mutex::default() }
+        let asynchronous = Semaphore::new(2 * thread::available_parallelism().map_or(1, usize::from));
+        Self { function, binary, runner, concurrency, start, asynchronous, state: Mutex::default() }
     }
 
     /// Queues `job` for the next free environment: an idle one, one that polls soon, or a new one.

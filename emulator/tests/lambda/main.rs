@@ -9,7 +9,7 @@ mod fidelity;
 mod probe;
 mod quotas;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, thread, time::Duration};
 
 use emulator::lambda::{FunctionError, Invoke, InvokeError, Lambda, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
 use futures::{FutureExt, future::join_all, poll};
@@ -237,6 +237,24 @@ async fn concurrency_is_capped_and_the_queue_is_fair() {
     }
     assert_eq!(pids.len(), 2);
     lambda.shutdown(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn functions_that_hang_do_not_keep_an_asynchronous_invocation_from_its_turn() {
+    let turns = 2 * thread::available_parallelism().unwrap().get();
+    let (lambda, meeting) = (Probe::default().concurrency(turns + 1).start(), Meeting::new().await);
+    let mut hanging = Vec::new();
+    for _ in 0..turns {
+        lambda.invoke_async("probe", meeting.event("hanging")).await.unwrap();
+        hanging.push(meeting.next().await);
+    }
+    lambda.invoke_async("probe", meeting.event("next")).await.unwrap();
+    let next = meeting.next().await;
+    assert_eq!(next.name, "next");
+    for guest in hanging.into_iter().chain([next]) {
+        guest.dismiss().await;
+    }
+    lambda.shutdown(Duration::from_secs(30)).await;
 }
 
 #[tokio::test]
