@@ -15,6 +15,9 @@ const TIMEOUT_MS = 120_000;
 /** Time after which a piece of a draft counts as lost. It is pushed once, about a second after the last, so a slow machine loses some. */
 const LOST_MS = 10_000;
 const ROUNDS = 10;
+/** Time for one piece, and the number of pieces until a page has to show the text: see `writes`. */
+const PIECE_MS = 2_000;
+const PIECES = 5;
 const { BIN_DIR, CHROMIUM_PATH = "/usr/bin/chromium" } = process.env;
 let browser;
 let model;
@@ -80,6 +83,21 @@ async function shows(locator) {
   if (!(await comes(locator, LOST_MS))) throw new Lost(`it did not come: ${locator}`);
 }
 
+/**
+ * Writes words after `text` until all pages show the whole text, and returns it. The worker reads the listeners once in a
+ * second: a socket that was opened since then gets the text with a later piece.
+ */
+async function writes(reply, text, words, pages) {
+  for (let piece = 1; piece <= PIECES; piece += 1) {
+    const more = piece === 1 ? words : ` and ${piece}`;
+    reply.say(more);
+    text += more;
+    const shown = await Promise.all(pages.map((page) => comes(written(page, text), PIECE_MS)));
+    if (shown.every(Boolean)) return text;
+  }
+  throw new Lost(`it did not come: ${text}`);
+}
+
 /** Runs `round` with the name of a new channel. Repeats it if a piece of a draft was lost. */
 async function rounds(name, round) {
   for (let number = 1; ; number += 1) {
@@ -119,14 +137,8 @@ test("a reply grows as it is written, and a tab opened in the middle ends with t
       await stored(bob, 1).waitFor();
       // The history names the question, and the page reads the text so far: the model says nothing meanwhile.
       await written(bob, text).waitFor();
-      const more = (words) => {
-        reply.say(words);
-        text += words;
-      };
-      more(" there was a tab");
-      for (const page of [alice, bob]) await shows(written(page, text));
-      more(" that came late.");
-      await shows(written(bob, text));
+      text = await writes(reply, text, " there was a tab", [alice, bob]);
+      text = await writes(reply, text, " that came late.", [bob]);
       assert.equal(await stored(alice, 2).count(), 0, "the reply is not stored before it is whole");
     });
     for (const page of [alice, bob, await tab(t, "carol", channel)]) {
@@ -163,9 +175,7 @@ test("a page that is reloaded in the middle of a reply shows the text so far, an
         // The model says nothing meanwhile, so no frame brings the text.
         await written(alice, text).waitFor();
         assert.equal(await draft(alice).locator(".body").innerText(), text);
-        reply.say(words);
-        text += words;
-        await shows(written(alice, text));
+        text = await writes(reply, text, words, [alice]);
         assert.equal(await draft(alice).locator(".body").innerText(), text);
         // What is shown is stored, under one draft.
         const stage = await progress();
