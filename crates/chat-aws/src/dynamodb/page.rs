@@ -72,23 +72,6 @@ pub(super) async fn read<R: ItemReader>(query: QueryFluentBuilder, reader: R) ->
     page.unwrap_or_else(|| Ok(Page::default())).map_err(|error| decode_error(OPERATION, error))
 }
 
-/// Runs a query page by page, and returns the values of all its items, in their order.
-pub(super) async fn read_all<R: ItemReader + Clone>(
-    query: impl Fn() -> QueryFluentBuilder,
-    reader: R,
-) -> Result<Vec<R::Value>, StoreError> {
-    let mut values = Vec::new();
-    let mut start = None;
-    loop {
-        let page = read(query().set_exclusive_start_key(start.take()), reader.clone()).await?;
-        values.extend(page.values);
-        start = page.last_key;
-        if start.is_none() {
-            return Ok(values);
-        }
-    }
-}
-
 /// Reader of items, with the page that it has read.
 #[derive(Debug)]
 struct PageReader<R: ItemReader> {

@@ -23,7 +23,7 @@ use super::{
     AS_CONNECTED, DynamoConnections, connection_id,
     connection_items::{ConnectionItem, UserConnectionItem},
     living,
-    subscriptions::{AudienceReader, Unsubscribed},
+    subscriptions::{Unsubscribed, read_audience},
     updated,
 };
 use crate::dynamodb::{
@@ -31,7 +31,6 @@ use crate::dynamodb::{
     expiry::end_of,
     item::{n, read, s},
     keys::{self, Place},
-    page,
     transaction::{OPERATION, Part, Ran, Transaction, Write},
 };
 
@@ -177,11 +176,14 @@ impl ConnectionStore for DynamoConnections {
                 .key_condition_expression("pk = :pk AND sk < :subscriptions")
                 .expression_attribute_values(":subscriptions", s(keys::first_subscription()))
         };
-        let mut audience = Audience::default();
-        for entry in page::read_all(query, AudienceReader).await? {
-            entry.add_to(&mut audience, &mut Parts::default());
+        let (mut audience, mut start) = (Audience::default(), None);
+        loop {
+            let query = query().set_exclusive_start_key(start.take());
+            start = read_audience(query, &mut audience, &mut Parts::default()).await?;
+            if start.is_none() {
+                return Ok(audience.gate);
+            }
         }
-        Ok(audience.gate)
     }
 
     async fn subscriptions_page(
@@ -198,13 +200,10 @@ impl ConnectionStore for DynamoConnections {
             .expression_attribute_values(":subscriptions", s(keys::first_subscription()))
             .limit(i32::from(limit))
             .set_exclusive_start_key(at.after.take().map(|id| self.keys.subscription(&place, &id)));
-        let page = page::read(query, AudienceReader).await?;
         let mut audience = Audience::default();
-        for entry in page.values {
-            entry.add_to(&mut audience, &mut Parts::default());
-        }
-        let next_after = if let Some(last) = &page.last_key {
-            Some(AudienceCursor { after: Some(connection_id(last)?), ..at })
+        let last = read_audience(query, &mut audience, &mut Parts::default()).await?;
+        let next_after = if let Some(last) = last {
+            Some(AudienceCursor { after: Some(connection_id(&last)?), ..at })
         } else {
             // The number is beside the gate, which these pages leave out.
             if at.parts == Parts::ONE {

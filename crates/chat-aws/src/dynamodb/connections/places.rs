@@ -35,12 +35,11 @@ use chat::{
 
 use super::{
     DynamoConnections, connection_id, living,
-    subscriptions::{AudienceReader, parts},
+    subscriptions::{parts, read_audience},
 };
 use crate::dynamodb::{
     item::{Item, n, text},
     keys::{self, Place},
-    page,
     transaction::{Part, Transaction, Write},
 };
 
@@ -161,11 +160,10 @@ impl DynamoConnections {
         let mut audience = Audience::default();
         let next = loop {
             let query = living(self.partition(self.keys.part(&place)), now).set_limit(limit);
-            let page = page::read(query.set_exclusive_start_key(start.take()), AudienceReader).await?;
-            for entry in page.values {
-                entry.add_to(&mut audience, &mut cursor.parts);
-            }
-            let Some(last) = page.last_key else { break cursor.next_part() };
+            let query = query.set_exclusive_start_key(start.take());
+            let Some(last) = read_audience(query, &mut audience, &mut cursor.parts).await? else {
+                break cursor.next_part();
+            };
             if let Ok(after) = connection_id(&last) {
                 break Some(AudienceCursor { after: Some(after), ..cursor.clone() });
             }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
 use chat::model::{
     connection::{Audience, Connection, ConnectionKey, Subscription, UserConnection},
     error::StoreError,
@@ -24,7 +24,7 @@ use crate::dynamodb::{
     expiry::{end_of, kept_until},
     item::{Item, attribute, n, number, read, s, write},
     keys::{self, AudienceSort, Place},
-    page::ItemReader,
+    page::{self, ItemReader},
     transaction::{OPERATION, Part, Ran, Transaction, Write},
 };
 
@@ -208,7 +208,7 @@ struct AudienceItem<'a> {
 
 /// An item of an audience's partition.
 #[derive(Debug)]
-pub(super) enum AudienceEntry {
+enum AudienceEntry {
     /// The flags of the gate.
     Gate { closed: bool, private: bool },
     /// The number of parts.
@@ -221,7 +221,7 @@ pub(super) enum AudienceEntry {
 
 impl AudienceEntry {
     /// Adds the item to an audience, or sets the number of its parts.
-    pub(super) fn add_to(self, audience: &mut Audience, parts: &mut Parts) {
+    fn add_to(self, audience: &mut Audience, parts: &mut Parts) {
         match self {
             Self::Gate { closed, private } => (audience.gate.closed, audience.gate.private) = (closed, private),
             Self::Parts(stored) => *parts = stored,
@@ -232,8 +232,8 @@ impl AudienceEntry {
 }
 
 /// Reads the items of an audience's partition.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct AudienceReader;
+#[derive(Debug)]
+struct AudienceReader;
 
 impl ItemReader for AudienceReader {
     type Value = AudienceEntry;
@@ -258,12 +258,25 @@ impl ItemReader for AudienceReader {
     }
 }
 
+/// Reads one page of a query of an audience's partition, and adds it to `audience`. Sets `parts` if their number is in it.
+/// Returns the key after which the query goes on, if it does.
+pub(super) async fn read_audience(
+    query: QueryFluentBuilder,
+    audience: &mut Audience,
+    parts: &mut Parts,
+) -> Result<Option<Item>, StoreError> {
+    let page = page::read(query, AudienceReader).await?;
+    for entry in page.values {
+        entry.add_to(audience, parts);
+    }
+    Ok(page.last_key)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::dynamodb::page;
 
     fn subscription(more: &Value) -> Value {
         let mut item = json!({
