@@ -6,12 +6,15 @@
 //! condition costs its estimate. A `Scan` and `PartiQL` are not counted, and neither are writes to indexes.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use dynoxide::{Database, actions::describe_table::DescribeTableRequest};
-use serde_json::{Map, Value};
+use serde_json::{
+    Map, Value,
+    value::{RawValue, to_raw_value},
+};
 
 use super::{Options, item_size, key_condition, throttled};
 use crate::quotas::{Kind, Partition, Quotas};
@@ -24,6 +27,9 @@ const TRANSACTION: f64 = 2.0;
 
 /// Member of requests and answers.
 const CONSUMED: &str = "ConsumedCapacity";
+
+/// The engine's answer: members by name.
+type Answer = BTreeMap<String, Box<RawValue>>;
 
 /// Names of the partition keys of the tables that were used.
 #[derive(Default)]
@@ -163,23 +169,23 @@ impl Metered {
         serde_json::to_vec(&self.request).unwrap_or_default()
     }
 
-    /// Corrects the units by the engine's answer. Returns the answer for the caller.
+    /// Corrects the units by the engine's answer. Returns the answer for the caller. Its items are not parsed: all
+    /// requests wait for the engine's thread.
     pub(super) fn settle(self, quotas: &Quotas, text: String) -> String {
-        let Ok(mut answer) = serde_json::from_str::<Value>(&text) else { return text };
-        for capacity in capacities(&mut answer) {
-            self.correct(quotas, capacity);
-        }
-        match self.asked.as_deref() {
-            Some("INDEXES") => {}
-            Some("TOTAL") => capacities(&mut answer).for_each(without_indexes),
-            _ => {
-                if let Some(answer) = answer.as_object_mut() {
-                    answer.remove(CONSUMED);
+        let Ok(mut answer) = serde_json::from_str::<Answer>(&text) else { return text };
+        if let Some(mut consumed) = parsed(answer.remove(CONSUMED)) {
+            for capacity in capacities(&mut consumed) {
+                self.correct(quotas, capacity);
+                if self.asked.as_deref() == Some("TOTAL") {
+                    without_indexes(capacity);
                 }
+            }
+            if self.asked.as_deref().is_some_and(|level| level != "NONE") {
+                insert(&mut answer, CONSUMED, &consumed);
             }
         }
         self.tell_unprocessed(&mut answer);
-        answer.to_string()
+        serde_json::to_string(&answer).unwrap_or(text)
     }
 
     fn correct(&self, quotas: &Quotas, capacity: &Value) {
@@ -197,21 +203,32 @@ impl Metered {
     }
 
     /// Adds the items that were left out to those that the engine did not process.
-    fn tell_unprocessed(self, answer: &mut Value) {
+    fn tell_unprocessed(self, answer: &mut Answer) {
         let name = if self.shape == Shape::BatchGet { "UnprocessedKeys" } else { "UnprocessedItems" };
         if self.unprocessed.is_empty() {
             return;
         }
-        let Some(answer) = answer.as_object_mut() else { return };
-        let told = answer.entry(name).or_insert_with(|| Value::Object(Map::new()));
-        let Some(told) = told.as_object_mut() else { return };
+        let mut told = parsed(answer.remove(name)).unwrap_or_else(|| Value::Object(Map::new()));
+        let Some(tables) = told.as_object_mut() else { return };
         for (table, mut wanted) in self.unprocessed {
-            if let Some(known) = told.get_mut(&table) {
+            if let Some(known) = tables.get_mut(&table) {
                 list(self.shape, known).append(list(self.shape, &mut wanted));
             } else {
-                told.insert(table, wanted);
+                tables.insert(table, wanted);
             }
         }
+        insert(answer, name, &told);
+    }
+}
+
+/// Returns a member of an answer.
+fn parsed(member: Option<Box<RawValue>>) -> Option<Value> {
+    serde_json::from_str(member?.get()).ok()
+}
+
+fn insert(answer: &mut Answer, name: &str, value: &Value) {
+    if let Ok(value) = to_raw_value(value) {
+        answer.insert(name.to_owned(), value);
     }
 }
 
@@ -227,11 +244,11 @@ fn list(shape: Shape, wanted: &mut Value) -> &mut Vec<Value> {
     }
 }
 
-/// Returns the consumed capacity of each table of an answer.
-fn capacities(answer: &mut Value) -> impl Iterator<Item = &mut Value> {
-    let (one, several) = match answer.get_mut(CONSUMED) {
-        Some(Value::Array(several)) => (None, Some(several)),
-        one => (one, None),
+/// Returns the capacity of each table in an answer's [`CONSUMED`].
+fn capacities(consumed: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let (one, several) = match consumed {
+        Value::Array(several) => (None, Some(several)),
+        one => (Some(one), None),
     };
     one.into_iter().chain(several.into_iter().flatten())
 }
