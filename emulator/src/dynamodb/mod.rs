@@ -68,7 +68,8 @@ pub struct Options {
     pub region: String,
     /// Account in ARNs.
     pub account_id: String,
-    /// Interval between deletions of expired items. AWS can take days, so no code may rely on the interval.
+    /// Minimum interval between deletions of expired items. It is longer for large tables. AWS can take days, so no code
+    /// may rely on the interval.
     pub ttl_sweep_interval: Duration,
     /// Interval between removals of stream records older than [`STREAM_RETENTION`].
     pub trim_interval: Duration,

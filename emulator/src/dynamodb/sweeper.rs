@@ -15,6 +15,11 @@ use super::{Error, Options, STREAM_RETENTION, location::connect, worker::Worker}
 /// Maximum number of records removed under one write lock, so that requests wait a few milliseconds at most.
 const TRIM_BATCH: i64 = 500;
 
+/// Minimum pause between two sweeps, as a multiple of the last one's duration. A sweep reads every item under the engine's
+/// lock, page by page, and so delays requests. DynamoDB deletes expired items "within a few days" ("Using time to live
+/// (TTL) in DynamoDB").
+const SWEEP_PAUSE: u32 = 200;
+
 /// Creates an index by sequence number. The engine looks up the last number of a table on each write, and the records
 /// after a number, without reading the whole stream.
 pub(super) fn index_streams(file: &Path) -> Result<(), Error> {
@@ -38,10 +43,11 @@ impl BackgroundSweeper {
         let mut next_sweep = next_trim;
         let worker = Worker::start("dynamodb-sweeper", move || {
             if Instant::now() >= next_sweep {
+                let began = Instant::now();
                 if let Err(error) = database.sweep_ttl() {
                     warn!(%error, "expired items could not be deleted; trying again later");
                 }
-                next_sweep = Instant::now() + sweep_interval;
+                next_sweep = Instant::now() + sweep_interval.max(began.elapsed() * SWEEP_PAUSE);
             }
             if Instant::now() >= next_trim {
                 if let Err(error) = trim_expired(&file) {
