@@ -14,10 +14,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::{
-    sync::SemaphorePermit,
-    time::{sleep, timeout},
-};
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 use ulid::Ulid;
@@ -30,10 +27,6 @@ use crate::stack::AsyncInvoke;
 
 /// First and maximum pause after a throttled attempt. The pause doubles with each attempt (the page named above).
 const THROTTLE_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(5)];
-
-/// Maximum time that an attempt waits for the ends of others of its function. A function that hangs delays no other
-/// invocation for longer.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// An asynchronous invocation that was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -216,10 +209,7 @@ impl Lambda {
                 return self.discard(&pending, settings, Condition::EventAgeExceeded).await;
             }
             let payload = Bytes::from(pending.payload.clone());
-            let turn = self.turn(&pending.function).await;
-            let ran = self.run(&pending.function, pending.request_id.clone(), payload).await;
-            drop(turn);
-            let pause = match ran {
+            let pause = match self.run(&pending.function, pending.request_id.clone(), payload).await {
                 Ok(invocation) => match invocation.outcome {
                     Ok(_) => return deliveries.forget(&pending).await,
                     Err(FunctionError { error_type, message }) => {
@@ -251,12 +241,6 @@ impl Lambda {
                 () = self.inner.runner.draining.cancelled() => return self.leave(&pending),
             }
         }
-    }
-
-    /// Waits for a permit of the function ([`Pool`](super::pool::Pool)), for at most [`PATIENCE`].
-    async fn turn(&self, function: &str) -> Option<SemaphorePermit<'_>> {
-        let turns = &self.pool(function)?.asynchronous;
-        timeout(PATIENCE, turns.acquire()).await.ok()?.ok()
     }
 
     /// Logs an invocation that the end of the run interrupts.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     FunctionError, InvokeError, VERSION,
-    pool::{InvocationResult, Job, NextJob, Pool},
+    pool::{InvocationResult, Job, NextJob, Pool, TURN_DURATION, Turn},
     process::{self, Process},
     runtime_api::{Event, RuntimeApi, Step},
 };
@@ -156,7 +156,7 @@ impl Environment {
             if pool.runner.draining.is_cancelled() {
                 break AfterInvocation::Usable;
             }
-            let job = match pool.turn(id, std::mem::take(&mut self.is_expected)) {
+            let job = match pool.next_job(id, std::mem::take(&mut self.is_expected)) {
                 NextJob::Run(job) => job,
                 NextJob::Wait(mut next) => {
                     if let Some(job) = self.idle(&mut next).await {
@@ -205,7 +205,7 @@ impl Environment {
         let began = Instant::now();
         let deadline = began + timeout;
         self.api.run(Event { request_id: request_id.clone(), payload, trace_id: trace_id(), timeout });
-        let mut call = Call { reply: Some((reply, execution)), due: None };
+        let mut call = Call { reply: Some((reply, execution)), due: None, turn: Some(Turn::of(&self.pool)) };
         let fate = loop {
             tokio::select! {
                 biased;
@@ -222,6 +222,7 @@ impl Environment {
                     self.is_expected = false;
                     self.pool.overdue();
                 }
+                () = sleep_until(began + TURN_DURATION), if call.turn.is_some() => call.turn = None,
                 () = sleep_until(deadline) => {
                     call.answer(Ok(Err(timeout_error(&request_id, timeout))));
                     break AfterInvocation::Over;
@@ -287,6 +288,8 @@ struct Call {
     reply: Option<(oneshot::Sender<InvocationResult>, Execution)>,
     /// Time at which the environment must poll again after its response.
     due: Option<Instant>,
+    /// Ends before the response, so that the caller's next invocation does not wait for it.
+    turn: Option<Turn>,
 }
 
 impl Call {
@@ -295,6 +298,7 @@ impl Call {
         if let Some((reply, execution)) = self.reply.take() {
             // Ends before the response, so that the caller's next invocation is not throttled.
             drop(execution);
+            self.turn = None;
             // A caller that has disconnected does not need the result.
             let _ = reply.send(result);
         }

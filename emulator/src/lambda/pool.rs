@@ -5,14 +5,21 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::{FunctionError, InvokeError, Runner};
 use crate::{quotas::Execution, stack::Function};
 use futures::future::BoxFuture;
+
+/// Maximum duration of a turn. An invocation that takes longer, because it waits or hangs, keeps no other from its turn.
+pub(super) const TURN_DURATION: Duration = Duration::from_millis(50);
+
+/// Minimum number of turns: two invocations of a function run at the same time on every machine.
+const LEAST_TURNS: usize = 2;
 
 /// Result of an invocation.
 pub(super) type InvocationResult = Result<Result<Bytes, FunctionError>, InvokeError>;
@@ -47,9 +54,8 @@ pub(super) struct Pool {
     start: Start,
     /// Maximum number of environments.
     concurrency: usize,
-    /// Permits of attempts of asynchronous invocations, twice as many as the machine has processors. An environment at
-    /// AWS has a processor of its own. Here they share those of the machine: more at once take longer together.
-    pub(super) asynchronous: Semaphore,
+    /// Maximum number of [`Turn`]s: the machine's processors.
+    turns: usize,
     state: Mutex<State>,
 }
 
@@ -66,7 +72,31 @@ struct State {
     environments: usize,
     /// Number of environments that have responded and are expected to poll soon.
     returning: usize,
+    /// Number of assigned invocations whose [`Turn`] has not ended.
+    turns: usize,
     started: u64,
+}
+
+/// First part of an invocation: until its response, or [`TURN_DURATION`]. Further invocations wait for its end.
+///
+/// An environment at AWS has a processor of its own. Here all share those of the machine, and more of them at once take
+/// longer together.
+#[derive(Debug)]
+pub(super) struct Turn(Arc<Pool>);
+
+impl Turn {
+    /// Returns the turn of an invocation that `pool` has assigned.
+    pub(super) fn of(pool: &Arc<Pool>) -> Self {
+        Self(Arc::clone(pool))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.turns -= 1;
+        self.0.serve(&mut state);
+    }
 }
 
 impl Pool {
@@ -77,8 +107,8 @@ impl Pool {
         runner: Arc<Runner>,
         start: Start,
     ) -> Self {
-        let asynchronous = Semaphore::new(2 * thread::available_parallelism().map_or(1, usize::from));
-        Self { function, binary, runner, concurrency, start, asynchronous, state: Mutex::default() }
+        let turns = thread::available_parallelism().map_or(LEAST_TURNS, usize::from).max(LEAST_TURNS);
+        Self { function, binary, runner, start, concurrency, turns, state: Mutex::default() }
     }
 
     /// Queues `job` for the next free environment: an idle one, one that polls soon, or a new one.
@@ -97,7 +127,7 @@ impl Pool {
     }
 
     /// Marks an environment that has responded as about to poll: earlier than a new one starts, and with warm caches.
-    /// The mark lasts until its next [`Pool::turn`] or [`Pool::overdue`].
+    /// The mark lasts until its next [`Pool::next_job`] or [`Pool::overdue`].
     pub(super) fn expect(&self) {
         self.state().returning += 1;
     }
@@ -109,12 +139,16 @@ impl Pool {
         self.serve(&mut state);
     }
 
-    /// Returns the oldest waiting invocation for the free environment `id`, or makes the environment idle.
-    pub(super) fn turn(&self, id: u64, was_expected: bool) -> NextJob {
+    /// Returns the oldest waiting invocation for the free environment `id` if a turn is free. Otherwise makes the
+    /// environment idle. The caller holds the [`Turn`] of the invocation.
+    pub(super) fn next_job(&self, id: u64, was_expected: bool) -> NextJob {
         let mut state = self.state();
         state.returning -= usize::from(was_expected);
-        while let Some(job) = state.waiting.pop_front() {
+        while self.ready(&state) > 0
+            && let Some(job) = state.waiting.pop_front()
+        {
             if !job.reply.is_closed() {
+                state.turns += 1;
                 return NextJob::Run(job);
             }
         }
@@ -126,6 +160,7 @@ impl Pool {
     /// Requeues an invocation that did not reach its environment, at the front.
     pub(super) fn put_back(self: &Arc<Self>, job: Job) {
         let mut state = self.state();
+        state.turns -= 1;
         if self.runner.draining.is_cancelled() {
             let _ = job.reply.send(Err(InvokeError::Stopping));
             return;
@@ -160,19 +195,25 @@ impl Pool {
         }
     }
 
+    /// Returns the number of waiting invocations that have a free turn.
+    fn ready(&self, state: &State) -> usize {
+        state.waiting.len().min(self.turns.saturating_sub(state.turns))
+    }
+
     /// Assigns waiting invocations to idle environments and starts new environments if there are too few. Environments
     /// that poll soon count as available.
     fn serve(self: &Arc<Self>, state: &mut State) {
-        while state.returning < state.waiting.len() {
+        while state.returning < self.ready(state) {
             if state.waiting.front().is_some_and(|job| job.reply.is_closed()) {
                 state.waiting.pop_front();
             } else if let Some((_, environment)) = state.idle.pop() {
                 let Some(job) = state.waiting.pop_front() else { return };
-                if let Err(job) = environment.send(job) {
+                match environment.send(job) {
+                    Ok(()) => state.turns += 1,
                     // The environment has just ended.
-                    state.waiting.push_front(job);
+                    Err(job) => state.waiting.push_front(job),
                 }
-            } else if state.returning + state.starting < state.waiting.len() && state.environments < self.concurrency {
+            } else if state.returning + state.starting < self.ready(state) && state.environments < self.concurrency {
                 state.starting += 1;
                 state.environments += 1;
                 state.started += 1;
