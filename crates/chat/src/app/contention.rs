@@ -52,6 +52,14 @@ const MOST_COUNTED: u64 = 3;
 /// Duration without other senders after which a sender counts as alone, as a multiple of the attempts of all.
 const QUIET: u32 = 8;
 
+/// Maximum number of messages of one turn: an environment that has just stored one knows the channel's next number. If it
+/// has a further message at once, that message needs no wait and no read. Longer turns let the others wait longer.
+const TURN_MESSAGES: u32 = 16;
+
+/// Maximum pause between two messages of a turn. The clock has whole milliseconds. After a longer one, another sender has
+/// probably stored a message.
+const TURN_PAUSE: Duration = Duration::from_millis(1);
+
 /// Time for which a number of senders is remembered. Senders of a contended channel send again within it.
 const RIVALS_DURATION: Duration = Duration::from_secs(2);
 
@@ -66,6 +74,15 @@ pub struct Rivals {
     others_at: Timestamp,
     /// End of the last send.
     at: Timestamp,
+    /// Number of messages that the current turn has stored. 0 after a send that lost all races.
+    stored: u32,
+}
+
+impl Rivals {
+    /// Returns whether the turn goes on at `now`: another sender has probably stored nothing meanwhile.
+    fn go_on(&self, now: Timestamp) -> bool {
+        self.stored < TURN_MESSAGES && self.at.until(now) <= TURN_PAUSE
+    }
 }
 
 /// Turns of the senders of one channel, as one of them sees them.
@@ -81,6 +98,8 @@ struct Turns {
     took: Duration,
     /// Time of the last sign of another sender before this call.
     others_at: Option<Timestamp>,
+    /// Number of messages that the turn has stored before this call. 0 once the call has waited.
+    stored: u32,
 }
 
 impl Turns {
@@ -92,6 +111,7 @@ impl Turns {
             passed: 0,
             took: rivals.map_or(ATTEMPT_DURATION.0, |rivals| rivals.took),
             others_at: rivals.map(|rivals| rivals.others_at),
+            stored: rivals.filter(|rivals| rivals.go_on(now)).map_or(0, |rivals| rivals.stored),
         }
     }
 
@@ -123,12 +143,16 @@ impl Turns {
         if !others && (self.others_at.is_none() || others_at.until(now) >= quiet) {
             return None;
         }
+        if !others && self.stored > 0 {
+            // It did not wait, and so has counted no other sender.
+            return Some(Rivals { senders: self.known, took: self.took, others_at, at: now, stored: 0 });
+        }
         let counted = passed.min(self.known * MOST_COUNTED);
         let average = (self.known * (ONE - WEIGHT) + counted * WEIGHT) / ONE;
         // A sender that has lost a race goes on to wait until it knows that it is alone.
         let least = if self.known >= ALONE || passed >= ALONE { ALONE } else { ONE };
         let senders = average.max(passed / (2 * PASSED_PER_SENDER)).clamp(least, MOST_SENDERS);
-        Some(Rivals { senders, took: self.took, others_at, at: now })
+        Some(Rivals { senders, took: self.took, others_at, at: now, stored: 0 })
     }
 }
 
@@ -175,13 +199,19 @@ impl<'a, Time: Clock> Contention<'a, Time> {
         self.turns.as_ref().is_none_or(|turns| turns.senders() < ALONE)
     }
 
+    /// Returns whether the call goes on with the turn of the last one.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.turns.as_ref().is_some_and(|turns| turns.stored > 0)
+    }
+
     /// Returns the number of senders, for the next append to the channel, after one that stored `seq`. `before` is the
     /// last number that the environment knew.
     pub(crate) fn won(&mut self, before: Option<Seq>, seq: Seq) -> Option<Rivals> {
         self.saw(seq);
         let turns = self.turns.as_ref()?;
         let others = turns.passed > ONE || before.is_none_or(|before| before.next() != seq);
-        turns.rivals(others, self.clock.now())
+        let stored = turns.stored + 1;
+        turns.rivals(others, self.clock.now()).map(|rivals| Rivals { stored, ..rivals })
     }
 
     /// Returns the number of senders, for the next append to the channel, after one that lost all races.
@@ -200,6 +230,7 @@ impl<'a, Time: Clock> Contention<'a, Time> {
             let most = match &mut self.turns {
                 Some(turns) => {
                     turns.took = took.unwrap_or(turns.took);
+                    turns.stored = 0;
                     turns.wait()
                 }
                 None => took.unwrap_or_default() * self.wait / 100,
@@ -289,7 +320,7 @@ mod tests {
 
     fn turns(known: u64, passed: u64) -> Turns {
         let took = Duration::from_millis(10);
-        Turns { known: known * ONE, first: None, passed: passed * ONE, took, others_at: Some(NOW) }
+        Turns { known: known * ONE, first: None, passed: passed * ONE, took, others_at: Some(NOW), stored: 0 }
     }
 
     #[test]
@@ -335,7 +366,9 @@ mod tests {
     async fn the_first_attempt_waits_only_if_there_are_other_senders() {
         let clock = TestClock::new(1);
         let started = clock.now();
-        let rivals = |senders: u64| Some(Rivals { senders, took: ATTEMPT_DURATION.1, others_at: started, at: started });
+        let rivals = |senders: u64| {
+            Some(Rivals { senders, took: ATTEMPT_DURATION.1, others_at: started, at: started, stored: 0 })
+        };
         for known in [None, rivals(ALONE - 1)] {
             assert!(Contention::in_turns(&clock, known).is_alone());
         }
@@ -343,6 +376,36 @@ mod tests {
         assert!(!crowded.is_alone() && crowded.begin(false).await);
         assert!(clock.now() > started, "a random wait of seed 1 is not 0");
         assert!(started.until(clock.now()) <= ATTEMPT_DURATION.1 * 128);
+    }
+
+    #[tokio::test]
+    async fn a_turn_has_a_bounded_number_of_messages_and_ends_with_a_pause_or_a_wait() {
+        let clock = TestClock::new(1);
+        let (took, now) = (Duration::from_millis(10), clock.now());
+        let first = Rivals { senders: 64 * ONE, took, others_at: now, at: now, stored: 0 };
+        let mut turn = Some(first);
+        for number in 0..TURN_MESSAGES {
+            let mut contention = Contention::in_turns(&clock, turn);
+            assert_eq!(contention.goes_on(), number > 0, "message {number}");
+            let before = Seq::new(100 + u64::from(number));
+            turn = contention.won(Some(before), before.next());
+            if number > 0 {
+                assert_eq!(
+                    turn.unwrap().senders,
+                    first.senders * 7 / 8 + ONE / 8,
+                    "only the first one waits and counts"
+                );
+            }
+        }
+        assert!(!Contention::in_turns(&clock, turn).goes_on(), "the others have their turn");
+
+        let within = Some(Rivals { stored: 1, ..first });
+        assert!(Contention::in_turns(&clock, within).goes_on());
+        let mut waits = Contention::in_turns(&clock, within);
+        assert!(waits.begin(true).await && waits.begin(false).await && !waits.goes_on());
+        assert_eq!(waits.lost().unwrap().stored, 0, "it has stored nothing");
+        clock.sleep(TURN_PAUSE + Duration::from_millis(1)).await;
+        assert!(!Contention::in_turns(&clock, within).goes_on(), "another one has probably stored a message");
     }
 
     #[test]

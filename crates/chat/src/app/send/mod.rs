@@ -146,7 +146,7 @@ pub async fn send(
 
     let mut failure = None;
     let before = attempts.last_seq();
-    let mut is_behind = contention.is_alone();
+    let mut is_behind = contention.is_alone() || contention.goes_on();
     while contention.begin(is_behind).await {
         let mut is_current = !is_behind;
         if !is_behind {
