@@ -5,18 +5,14 @@
 //! a batch and of a transaction, the engine tells one number for a table, which is divided by the estimates. A failed
 //! condition costs its estimate. A `Scan` and `PartiQL` are not counted, and neither are writes to indexes.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use dynoxide::{Database, actions::describe_table::DescribeTableRequest};
 use serde_json::{
     Map, Value,
     value::{RawValue, to_raw_value},
 };
 
-use super::{Options, item_size, key_condition, throttled};
+use super::{Options, item_size, key_condition, partition_keys::Keys, throttled};
 use crate::quotas::{Kind, Partition, Quotas};
 
 /// Bytes of an item that one write unit covers ("DynamoDB on-demand capacity mode").
@@ -30,46 +26,6 @@ const CONSUMED: &str = "ConsumedCapacity";
 
 /// The engine's answer: members by name.
 type Answer = BTreeMap<String, Box<RawValue>>;
-
-/// Names of the partition keys of the tables that were used.
-#[derive(Default)]
-pub(super) struct PartitionKeys(Mutex<HashMap<String, Arc<Keys>>>);
-
-/// Names of the partition keys of a table and of its indexes.
-#[derive(Debug)]
-pub(super) struct Keys {
-    table: String,
-    indexes: HashMap<String, String>,
-}
-
-impl PartitionKeys {
-    /// Returns the names of a table, or `None` if there is no such table.
-    pub(super) fn of(&self, database: &Database, table: &str) -> Option<Arc<Keys>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(keys) = known.get(table) {
-            return Some(Arc::clone(keys));
-        }
-        let described = database.describe_table(DescribeTableRequest { table_name: table.to_owned() }).ok()?;
-        let keys = Arc::new(Keys::of(&serde_json::to_value(described.table).ok()?)?);
-        known.insert(table.to_owned(), Arc::clone(&keys));
-        Some(keys)
-    }
-}
-
-impl Keys {
-    fn of(description: &Value) -> Option<Self> {
-        let indexes = ["GlobalSecondaryIndexes", "LocalSecondaryIndexes"].map(|kind| description[kind].as_array());
-        let indexes = indexes.into_iter().flatten().flatten();
-        let named = |index: &Value| Some((index["IndexName"].as_str()?.to_owned(), partition_key(index)?));
-        Some(Self { table: partition_key(description)?, indexes: indexes.filter_map(named).collect() })
-    }
-}
-
-/// Returns the name of the partition key of a described table or index.
-fn partition_key(described: &Value) -> Option<String> {
-    let key = described["KeySchema"].as_array()?.iter().find(|key| key["KeyType"] == "HASH")?;
-    key["AttributeName"].as_str().map(str::to_owned)
-}
 
 /// Form of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -350,7 +306,7 @@ fn name_of(named: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
+    use std::{collections::HashMap, num::NonZeroU32};
 
     use serde_json::json;
 

@@ -10,6 +10,7 @@ mod item_size;
 mod key_condition;
 mod location;
 mod metered;
+mod partition_keys;
 mod server;
 mod stream;
 mod sweeper;
@@ -35,7 +36,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::front::operation;
 use self::{
     location::Location,
-    metered::{Metered, PartitionKeys},
+    metered::Metered,
+    partition_keys::PartitionKeys,
     server::Server,
     stream::{Tail, Watcher},
     sweeper::BackgroundSweeper,
