@@ -74,7 +74,7 @@ async fn an_invited_user_sees_nothing_before_accepting_and_everything_after() {
     sees_nothing(&stack, "bob", "secret").await;
     stack.send("alice", "secret", "while bob is invited").await;
     // A message goes to those who are subscribed when it is delivered, so bob accepts after that.
-    while alice.messages(1).await[0]["content"] != "while bob is invited" {}
+    assert_eq!(alice.messages(1).await[0]["content"], "while bob is invited");
     let members = stack.ask("alice", Method::GET, "/channels/secret/members", Value::Null).await.1;
     assert_eq!(members["members"].as_array().unwrap().len(), 1);
 

@@ -10,9 +10,12 @@ use crate::patience::{LOST, PATIENCE};
 /// Prefixes of the types of frames that are not stored, in addition to `hello` and `closing`.
 const UNSTORED: [&str; 4] = ["presence.", "channel.", "member.", "read."];
 
-/// The client's end of a socket. Pushes come at least once, so it drops events that it has heard before.
+/// The client's end of a socket. Pushes come at least once, so it drops events that it has heard before. A subscription
+/// also gets events from before it, if their push is late: it drops those up to its position.
 pub(crate) struct Socket {
     stream: switchboard_client::Socket,
+    /// The `seq` and the `rev` of its channel when it was opened, or 0 for all events.
+    position: [u64; 2],
     /// All events so far.
     known: Vec<Value>,
     /// Frames to hear before those of the stream.
@@ -23,7 +26,12 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(stream: switchboard_client::Socket) -> Self {
-        Self { stream, known: Vec::new(), waiting: VecDeque::new(), greetings: Vec::new() }
+        Self { stream, position: [0; 2], known: Vec::new(), waiting: VecDeque::new(), greetings: Vec::new() }
+    }
+
+    /// Drops the events of messages up to `seq`, and of changes up to `rev`.
+    pub(crate) fn after(self, seq: u64, rev: u64) -> Self {
+        Self { position: [seq, rev], ..self }
     }
 
     pub(crate) async fn say(&mut self, text: impl Into<String>) {
@@ -92,13 +100,18 @@ impl Socket {
         tokio::time::timeout(LOST, self.hear_that(wanted)).await.ok()
     }
 
-    /// Removes known events from a frame, and records the others. Returns `false` if it had only known events.
+    /// Removes known events from a frame, and records the others. Returns `false` if none is left.
     fn is_news(&mut self, frame: &mut Value) -> bool {
         if frame["type"] != "events" {
             return true;
         }
         let events = frame["events"].as_array_mut().unwrap();
-        events.retain(|event| !self.known.contains(event));
+        let [seq, rev] = self.position;
+        let is_late = |event: &Value| match event["rev"].as_u64() {
+            Some(number) => number <= rev,
+            None => event["seq"].as_u64().is_some_and(|number| number <= seq),
+        };
+        events.retain(|event| !is_late(event) && !self.known.contains(event));
         self.known.extend(events.iter().cloned());
         !events.is_empty()
     }

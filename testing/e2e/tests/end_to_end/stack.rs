@@ -241,9 +241,15 @@ impl Stack {
         format!("{channel}@{}", meta.item.unwrap()["incarnation"].as_s().unwrap())
     }
 
+    /// Opens a socket of a user who can read the channel. It has the events of what is sent and changed from now on.
     pub(crate) async fn socket(&self, user: &str, channel: &str) -> Socket {
+        let (_, newest) =
+            self.ask(user, Method::GET, &format!("/channels/{channel}/messages?limit=1"), Value::Null).await;
+        let position =
+            [&newest["messages"][0]["seq"], &newest["rev"]].map(|number| number.as_u64().unwrap_or_default());
         let url = format!("{}/?channels={channel}", self.address("websocket"));
-        self.handshake(&url, &[("authorization", &format!("Bearer {}", token_of(user)))]).await.unwrap().0
+        let socket = self.handshake(&url, &[("authorization", &format!("Bearer {}", token_of(user)))]).await.unwrap().0;
+        socket.after(position[0], position[1])
     }
 
     pub(crate) async fn handshake(
