@@ -6,8 +6,10 @@ mod spans;
 use std::{ops::Deref, time::Duration};
 
 use aws_config::{
-    BehaviorVersion, ConfigLoader, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
-    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
+    BehaviorVersion, ConfigLoader, SdkConfig,
+    environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider},
+    stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
 };
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::{
@@ -51,12 +53,19 @@ impl Sdk {
 }
 
 /// Reads region, credentials and endpoints from the environment.
+///
+/// If the environment has region and credentials, as Lambda's has ("Defined runtime environment variables" in the Lambda
+/// developer guide), only they are read. The SDK's chains would use them too, after they have set up their other sources:
+/// profiles, web identity, and the metadata services of ECS and EC2.
 pub async fn config() -> Sdk {
-    let defaults = aws_config::defaults(BehaviorVersion::latest());
-    if has_credentials() {
-        return load(defaults.credentials_provider(EnvironmentVariableCredentialsProvider::new())).await;
+    let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    if are_set(&["AWS_REGION"]) {
+        loader = loader.region(EnvironmentVariableRegionProvider::new());
     }
-    load(defaults).await
+    if are_set(&["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]) {
+        loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
+    }
+    load(loader).await
 }
 
 /// Returns the configuration of a program that names its region and its credentials, such as those of a local run.
@@ -77,13 +86,9 @@ async fn load(defaults: ConfigLoader) -> Sdk {
     Sdk { config: defaults.timeout_config(timeouts).http_client(http.clone()).load().await, http }
 }
 
-/// Returns whether the environment has credentials, as Lambda's has ("Defined runtime environment variables" in the
-/// Lambda developer guide). The SDK's chain would use them too, after it has set up its other four sources: profiles, web
-/// identity, and the metadata services of ECS and EC2.
-fn has_credentials() -> bool {
-    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
-        .iter()
-        .all(|name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty()))
+/// Returns whether the environment has a value for each of the variables.
+fn are_set(variables: &[&str]) -> bool {
+    variables.iter().all(|name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty()))
 }
 
 /// Returns the connection settings that an SDK client derives from the time-outs above.
