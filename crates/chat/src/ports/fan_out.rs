@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     connection::{ConnectionKey, Subscription},
     error::StoreError,
-    id::UserId,
+    id::{ConnectionId, UserId},
     incarnation::ChannelKey,
     time::Timestamp,
 };
@@ -27,6 +27,7 @@ pub trait FanOut: Send + Sync {
 
 /// Connection that is to receive frames.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Fields")]
 pub struct Recipient {
     /// The connection.
     #[serde(flatten)]
@@ -34,13 +35,31 @@ pub struct Recipient {
     /// Its user.
     pub user_id: UserId,
     /// [`Subscription::member`].
-    #[serde(default)]
     pub member: bool,
     /// Time from which the connection must not receive frames.
     pub expires_at: Timestamp,
     /// Index of the first frame that the connection has not received. Default: 0.
-    #[serde(default)]
     pub next_frame: usize,
+}
+
+/// The fields of a recipient in JSON. A flattened structure would be buffered before it is read.
+#[derive(Deserialize)]
+struct Fields {
+    connection_id: ConnectionId,
+    connected_at: Timestamp,
+    user_id: UserId,
+    #[serde(default)]
+    member: bool,
+    expires_at: Timestamp,
+    #[serde(default)]
+    next_frame: usize,
+}
+
+impl From<Fields> for Recipient {
+    fn from(fields: Fields) -> Self {
+        let Fields { connection_id, connected_at, user_id, member, expires_at, next_frame } = fields;
+        Self { connection: ConnectionKey { id: connection_id, connected_at }, user_id, member, expires_at, next_frame }
+    }
 }
 
 impl From<Subscription> for Recipient {
@@ -51,7 +70,7 @@ impl From<Subscription> for Recipient {
 }
 
 /// Frames of one channel and their recipients: the payload of `SendMessageFunction`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PushBatch {
     /// The channel.
     pub channel: ChannelKey,
@@ -60,7 +79,6 @@ pub struct PushBatch {
     /// Recipients.
     pub recipients: Vec<Recipient>,
     /// Number of earlier attempts that failed for these recipients. Default: 0.
-    #[serde(default)]
     pub attempt: u32,
 }
 
