@@ -41,7 +41,7 @@ use crate::{
     growth::{Item, key_of, write},
     report::Report,
     stats::{Sample, Summary},
-    system::System,
+    system::{NO_PRESENCE, System},
     table::{Table, short},
 };
 
@@ -49,9 +49,6 @@ mod gateway;
 mod model;
 mod scenarios;
 mod tally;
-
-/// Turns presence off, whose frames would be pushed too.
-const NO_PRESENCE: &str = "PresenceSubscriptions=1";
 
 /// Channel of the crowd, and channel of the requests beside it.
 const CROWD: &str = "crowd";

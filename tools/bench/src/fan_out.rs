@@ -21,7 +21,7 @@ use crate::{
     program::raise_file_limit,
     report::Report,
     stats::{Sample, Summary, real},
-    system::{Quotas, System},
+    system::{NO_PACE, NO_PRESENCE, Quotas, System},
     table::{Table, short},
 };
 
@@ -37,12 +37,6 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// Not a valid signature, but distinct from a request without one.
 const SIGNED: &str =
     "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/execute-api/aws4_request, SignedHeaders=host, Signature=0";
-
-/// Turns presence off, whose frames would be pushed too.
-const NO_PRESENCE: &str = "PresenceSubscriptions=1";
-
-/// Turns the pace of a crowd off: both methods are measured without the quota of an account.
-const NO_PACE: &str = "DeliveryRate=1000000";
 
 /// Options of `fan-out`.
 #[derive(Debug, Args)]

@@ -20,7 +20,7 @@ use crate::{
     overhead::{Function, Harness, SocketEvents, connect, events, newest, socket, worked},
     report::Report,
     stats::{Sample, Summary, microseconds, rate, real},
-    system::{Quotas, System},
+    system::{NO_PACE, Quotas, System},
     table::{Table, short},
 };
 
@@ -59,9 +59,6 @@ pub(crate) struct Options {
     #[command(flatten)]
     quotas: Quotas,
 }
-
-/// Turns the pace of a crowd off: a delivery is measured, and not its waits.
-const NO_PACE: (&str, &str) = ("DeliveryRate", "1000000");
 
 /// One operation at one size.
 #[derive(Debug, Serialize)]

@@ -39,6 +39,12 @@ const REST: Duration = Duration::from_millis(200);
 /// Maximum time to wait for an idle system.
 const REST_WITHIN: Duration = Duration::from_secs(10);
 
+/// Parameter of the template that turns presence off, whose frames would be pushed too.
+pub(crate) const NO_PRESENCE: &str = "PresenceSubscriptions=1";
+
+/// Parameter of the template that turns the pace of a crowd off, so that no delivery waits for the rate of an account.
+pub(crate) const NO_PACE: &str = "DeliveryRate=1000000";
+
 /// Number of users that share the sockets, so that no user reaches a limit.
 const LISTENERS: usize = 20;
 

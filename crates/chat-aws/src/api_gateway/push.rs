@@ -21,7 +21,6 @@ use chat::{
     model::{error::StoreError, id::ConnectionId, limits::PUSH_DURATION},
     ports::socket_gateway::Pushed,
 };
-use http::{Request, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::utf8_percent_encode;
 use tokio::time::timeout;
@@ -43,7 +42,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 /// Sender of frames to the sockets of one stage.
 #[derive(Debug)]
 pub(super) struct Pusher {
-    /// The URL before `/@connections`.
+    /// The URL before the id of a connection.
     url: String,
     signer: Signer,
     connector: SharedHttpConnector,
@@ -55,9 +54,10 @@ pub(super) struct Pusher {
 impl Pusher {
     /// Creates a sender with the region, the credentials and the clock of `config`.
     pub(super) fn new(identity: OneIdentity, connector: SharedHttpConnector, config: &SdkConfig, url: &str) -> Self {
+        let url = format!("{}/@connections/", url.trim_end_matches('/'));
         Self {
-            url: url.trim_end_matches('/').to_owned(),
-            signer: Signer::new(config.region().map(ToString::to_string).unwrap_or_default()),
+            signer: Signer::new(config.region().map(ToString::to_string).unwrap_or_default(), &url),
+            url,
             connector,
             credentials: config.credentials_provider(),
             identity,
@@ -100,17 +100,20 @@ impl Pusher {
     async fn request(&self, id: &ConnectionId, frame: &str) -> Result<HttpRequest, Error> {
         let identity = self.identity().await?;
         let credentials = identity.data::<Credentials>().ok_or("the identity has no credentials")?;
-        let uri: Uri = format!("{}/@connections/{}", self.url, utf8_percent_encode(id.as_str(), ESCAPED)).parse()?;
-        let Signature { date, authorization } = self.signer.sign(credentials, self.clock.now(), &uri, frame)?;
-        let mut request = Request::post(uri)
-            .header(header::CONTENT_TYPE, CONTENT_TYPE)
-            .header(header::CONTENT_LENGTH, frame.len())
-            .header("x-amz-date", date)
-            .header(header::AUTHORIZATION, authorization);
+        let id = utf8_percent_encode(id.as_str(), ESCAPED).to_string();
+        let Signature { date, authorization } = self.signer.sign(credentials, self.clock.now(), &id, frame)?;
+        let mut request = HttpRequest::new(SdkBody::from(frame));
+        request.set_method("POST")?;
+        request.set_uri(format!("{}{id}", self.url))?;
+        let headers = request.headers_mut();
+        headers.try_insert("content-type", CONTENT_TYPE)?;
+        headers.try_insert("content-length", frame.len().to_string())?;
+        headers.try_insert("x-amz-date", date)?;
+        headers.try_insert("authorization", authorization)?;
         if let Some(token) = credentials.session_token() {
-            request = request.header("x-amz-security-token", token);
+            headers.try_insert("x-amz-security-token", token.to_owned())?;
         }
-        Ok(HttpRequest::try_from(request.body(SdkBody::from(frame))?)?)
+        Ok(request)
     }
 
     async fn identity(&self) -> Result<Identity, Error> {

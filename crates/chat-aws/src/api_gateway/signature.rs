@@ -5,7 +5,7 @@
 //! the processor time of a push.
 
 use std::{
-    fmt,
+    fmt::{self, Write},
     sync::{Arc, PoisonError, RwLock},
     time::SystemTime,
 };
@@ -29,6 +29,9 @@ pub(super) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.'
 /// Characters that the canonical path escapes. It escapes the path of the request once more.
 const CANONICAL_PATH: &AsciiSet = &ESCAPED.remove(b'/');
 
+/// Size of a canonical request without its path, host and token, in bytes: about 200, and an escaped id.
+const CANONICAL_BYTES: usize = 320;
+
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Values of the headers that carry a signature.
@@ -40,9 +43,13 @@ pub(super) struct Signature {
     pub(super) authorization: String,
 }
 
-/// Signer of pushes in one region.
+/// Signer of pushes to the sockets of one stage.
 pub(super) struct Signer {
     region: String,
+    /// Value of the `host` header. `None` if the URL of the stage has no host.
+    host: Option<String>,
+    /// Canonical path before the id of a connection.
+    path: String,
     key: RwLock<Option<Arc<DailyKey>>>,
 }
 
@@ -61,34 +68,44 @@ impl fmt::Debug for Signer {
 }
 
 impl Signer {
-    pub(super) fn new(region: String) -> Self {
-        Self { region, key: RwLock::default() }
+    /// Creates a signer for the connections of a stage. `url` is before the ids: it ends with `/@connections/`.
+    pub(super) fn new(region: String, url: &str) -> Self {
+        let url: Option<Uri> = url.parse().ok();
+        let host = url.as_ref().and_then(host).map(str::to_owned);
+        let path = url.map(|url| utf8_percent_encode(url.path(), CANONICAL_PATH).to_string()).unwrap_or_default();
+        Self { region, host, path, key: RwLock::default() }
     }
 
-    /// Signs a push of `frame` to `uri` at `now`.
+    /// Signs a push of `frame` to a connection at `now`. `id` is escaped as in the path of the request.
     pub(super) fn sign(
         &self,
         credentials: &Credentials,
         now: SystemTime,
-        uri: &Uri,
+        id: &str,
         frame: &str,
     ) -> Result<Signature, Error> {
+        let Self { region, path, .. } = self;
+        let host = self.host.as_deref().ok_or("the URL of the management API has no host")?;
         let date = Timestamp::try_from(now)?.strftime("%Y%m%dT%H%M%SZ").to_string();
         let day = date.get(..8).unwrap_or_default();
-        let scope = format!("{day}/{}/{SERVICE}/aws4_request", self.region);
-
-        let path = utf8_percent_encode(uri.path(), CANONICAL_PATH);
-        let (host, length) = (host(uri)?, frame.len());
-        let (token, also_signed) = match credentials.session_token() {
-            Some(token) => (format!("x-amz-security-token:{token}\n"), ";x-amz-security-token"),
-            None => (String::new(), ""),
+        let signed = match credentials.session_token() {
+            Some(_) => "content-length;content-type;host;x-amz-date;x-amz-security-token",
+            None => "content-length;content-type;host;x-amz-date",
         };
-        let signed = format!("content-length;content-type;host;x-amz-date{also_signed}");
-        let headers =
-            format!("content-length:{length}\ncontent-type:{CONTENT_TYPE}\nhost:{host}\nx-amz-date:{date}\n{token}");
-        let request = format!("POST\n{path}\n\n{headers}\n{signed}\n{}", hash(frame));
 
-        let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hash(&request));
+        let (id, length) = (utf8_percent_encode(id, CANONICAL_PATH), frame.len());
+        let token = credentials.session_token();
+        let more = path.len() + host.len() + token.map_or(0, str::len);
+        let mut request = String::with_capacity(CANONICAL_BYTES + more);
+        write!(request, "POST\n{path}{id}\n\ncontent-length:{length}\ncontent-type:{CONTENT_TYPE}\n")?;
+        writeln!(request, "host:{host}\nx-amz-date:{date}")?;
+        if let Some(token) = token {
+            writeln!(request, "x-amz-security-token:{token}")?;
+        }
+        write!(request, "\n{signed}\n{}", Hash::of(frame).as_str()?)?;
+
+        let scope = format!("{day}/{region}/{SERVICE}/aws4_request");
+        let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", Hash::of(&request).as_str()?);
         let signature = calculate_signature(&self.key(credentials, now, day).bytes, text.as_bytes());
         let access_key_id = credentials.access_key_id();
         let authorization = format!(
@@ -112,16 +129,28 @@ impl Signer {
 }
 
 /// Returns the value of the `host` header: without the port, if it is the scheme's own.
-fn host(uri: &Uri) -> Result<&str, Error> {
-    let authority = uri.authority().ok_or("the URL of the management API has no host")?;
+fn host(uri: &Uri) -> Option<&str> {
+    let authority = uri.authority()?;
     let is_default = match uri.port_u16() {
         Some(80) => uri.scheme_str() == Some("http"),
         Some(443) => uri.scheme_str() == Some("https"),
         _ => false,
     };
-    Ok(if is_default { authority.host() } else { authority.as_str() })
+    Some(if is_default { authority.host() } else { authority.as_str() })
 }
 
-fn hash(text: &str) -> String {
-    hex::encode(Sha256::digest(text))
+/// Hash of a text, in hexadecimal digits.
+struct Hash([u8; 64]);
+
+impl Hash {
+    fn of(text: &str) -> Self {
+        let mut digits = [b'0'; 64];
+        // Each byte of the hash has two digits, so the length is right.
+        let _ = hex::encode_to_slice(Sha256::digest(text), &mut digits);
+        Self(digits)
+    }
+
+    fn as_str(&self) -> Result<&str, std::str::Utf8Error> {
+        std::str::from_utf8(&self.0)
+    }
 }

@@ -32,8 +32,9 @@ pub(crate) struct Harness {
 }
 
 impl Harness {
-    /// Starts the services for binaries in `folder`, or builds the binaries. `parameters` are the template's.
-    pub(crate) async fn start(folder: Option<&Path>, parameters: &[(&str, &str)]) -> Result<Self> {
+    /// Starts the services for binaries in `folder`, or builds the binaries. `parameters` are the template's, such as
+    /// `DeliveryRate=100`.
+    pub(crate) async fn start(folder: Option<&Path>, parameters: &[&str]) -> Result<Self> {
         let template = template::load(&workspace()?.join("infra/backend.yaml"))?;
         let bare = template.resolve(&deployment("", parameters))?;
         let mut names: Vec<&str> = bare.functions.iter().map(|function| function.binary.as_str()).collect();
@@ -99,7 +100,7 @@ pub(crate) fn worked(answer: &[u8]) -> std::result::Result<(), u64> {
     }
 }
 
-fn deployment(url: &str, parameters: &[(&str, &str)]) -> Deployment {
+fn deployment(url: &str, parameters: &[&str]) -> Deployment {
     let own = [
         ("Stage", "bench"),
         ("TablePrefix", ""),
@@ -118,7 +119,8 @@ fn deployment(url: &str, parameters: &[(&str, &str)]) -> Deployment {
         ("ActionRate", "100000"),
         ("ActionBurst", "100000"),
     ];
-    let all = own.iter().chain(parameters).map(|&(name, value)| (name.to_owned(), value.to_owned()));
+    let given = parameters.iter().filter_map(|parameter| parameter.split_once('='));
+    let all = own.into_iter().chain(given).map(|(name, value)| (name.to_owned(), value.to_owned()));
     Deployment {
         stack_name: "switchboard".to_owned(),
         region: "us-east-1".to_owned(),
