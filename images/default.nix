@@ -61,7 +61,11 @@ let
           # An unprivileged user. Lambda chooses its own user for a function.
           User = "65532:65532";
           WorkingDir = "/";
-          Env = [ "SSL_CERT_FILE=${certificates}" ];
+          Env = [
+            "SSL_CERT_FILE=${certificates}"
+            # In KiB. A smaller arena has fewer pages of its own to touch at start-up: decision 0020.
+            "MIMALLOC_ARENA_RESERVE=65536"
+          ];
           Labels = {
             "org.opencontainers.image.title" = "switchboard/${name}";
             "switchboard.sources" = binaries.sources;
