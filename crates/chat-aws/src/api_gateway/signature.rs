@@ -88,13 +88,13 @@ impl Signer {
         let host = self.host.as_deref().ok_or("the URL of the management API has no host")?;
         let date = Timestamp::try_from(now)?.strftime("%Y%m%dT%H%M%SZ").to_string();
         let day = date.get(..8).unwrap_or_default();
-        let signed = match credentials.session_token() {
+        let token = credentials.session_token();
+        let signed = match token {
             Some(_) => "content-length;content-type;host;x-amz-date;x-amz-security-token",
             None => "content-length;content-type;host;x-amz-date",
         };
 
         let (id, length) = (utf8_percent_encode(id, CANONICAL_PATH), frame.len());
-        let token = credentials.session_token();
         let more = path.len() + host.len() + token.map_or(0, str::len);
         let mut request = String::with_capacity(CANONICAL_BYTES + more);
         write!(request, "POST\n{path}{id}\n\ncontent-length:{length}\ncontent-type:{CONTENT_TYPE}\n")?;
