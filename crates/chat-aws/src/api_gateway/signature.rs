@@ -95,6 +95,7 @@ impl Signer {
         };
 
         let (id, length) = (utf8_percent_encode(id, CANONICAL_PATH), frame.len());
+        let mut digits = [0; 64];
         let more = path.len() + host.len() + token.map_or(0, str::len);
         let mut request = String::with_capacity(CANONICAL_BYTES + more);
         write!(request, "POST\n{path}{id}\n\ncontent-length:{length}\ncontent-type:{CONTENT_TYPE}\n")?;
@@ -102,10 +103,10 @@ impl Signer {
         if let Some(token) = token {
             writeln!(request, "x-amz-security-token:{token}")?;
         }
-        write!(request, "\n{signed}\n{}", Hash::of(frame).as_str()?)?;
+        write!(request, "\n{signed}\n{}", hash(frame, &mut digits)?)?;
 
         let scope = format!("{day}/{region}/{SERVICE}/aws4_request");
-        let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", Hash::of(&request).as_str()?);
+        let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hash(&request, &mut digits)?);
         let signature = calculate_signature(&self.key(credentials, now, day).bytes, text.as_bytes());
         let access_key_id = credentials.access_key_id();
         let authorization = format!(
@@ -139,18 +140,8 @@ fn host(uri: &Uri) -> Option<&str> {
     Some(if is_default { authority.host() } else { authority.as_str() })
 }
 
-/// Hash of a text, in hexadecimal digits.
-struct Hash([u8; 64]);
-
-impl Hash {
-    fn of(text: &str) -> Self {
-        let mut digits = [b'0'; 64];
-        // Each byte of the hash has two digits, so the length is right.
-        let _ = hex::encode_to_slice(Sha256::digest(text), &mut digits);
-        Self(digits)
-    }
-
-    fn as_str(&self) -> Result<&str, std::str::Utf8Error> {
-        std::str::from_utf8(&self.0)
-    }
+/// Returns the hash of a text, in hexadecimal digits that are written to `digits`.
+fn hash<'a>(text: &str, digits: &'a mut [u8; 64]) -> Result<&'a str, Error> {
+    hex::encode_to_slice(Sha256::digest(text), digits)?;
+    Ok(std::str::from_utf8(digits)?)
 }
